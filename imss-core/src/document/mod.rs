@@ -1,0 +1,3 @@
+//! Documents → text, one format per file.
+
+pub mod html;

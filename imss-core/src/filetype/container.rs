@@ -1,0 +1,177 @@
+//! Types that are told apart by what is inside: zip and OLE based documents, programs, CMS.
+//!
+//! In: content whose first octets are known. Out: its type. Reads names near the start and the end,
+//! never whole directories; names can lie, so these types are hints for policy and scanning, and
+//! the members of a zip are extracted whatever it is called here.
+
+use memchr::memmem;
+
+use super::FileType;
+use super::known::known;
+use crate::archive::le::{len16_at, u16_at, u32_at};
+
+/// Octets looked at from both ends.
+pub(super) const WINDOW: usize = 64 << 10;
+
+/// Programs with a DOS header; `None` if the letters `MZ` start something else.
+pub(super) fn program(content: &[u8]) -> Option<FileType> {
+    let header = u32_at(content, 60).and_then(|at| usize::try_from(at).ok());
+    let header = header.and_then(|at| content.get(at..));
+    if let Some(header) = header.filter(|header| header.starts_with(b"PE\0\0")) {
+        let is_library = u16_at(header, 22).is_some_and(|flags| flags & 0x2000 != 0);
+        return Some(known(if is_library { "dll" } else { "exe" }));
+    }
+    let head = content.get(..64.min(content.len())).unwrap_or_default();
+    let is_text = head.iter().all(|octet| matches!(octet, b'\t' | b'\r' | b'\n' | 0x20..=0x7e));
+    (!is_text).then(|| known("dos"))
+}
+
+/// `CAFEBABE`: Java counts versions from 45, Mach-O counts a few architectures.
+pub(super) fn cafe_babe(content: &[u8]) -> FileType {
+    let count = content.get(4..8).and_then(|octets| <[u8; 4]>::try_from(octets).ok());
+    let count = count.map_or(0, u32::from_be_bytes);
+    known(if count < 40 { "macho" } else { "class" })
+}
+
+/// What a zip archive is used for, by the names inside.
+pub(super) fn zip(content: &[u8]) -> FileType {
+    let names = zip_names(content);
+    let has = |prefix: &[u8]| names.iter().any(|name| name.starts_with(prefix));
+    let ends = |suffix: &[u8]| names.iter().any(|name| name.ends_with(suffix));
+    if let Some(kind) = open_document(content) {
+        return kind;
+    }
+    let macros = ends(b"vbaProject.bin");
+    let id = if has(b"[Content_Types].xml") || has(b"_rels/") {
+        match () {
+            () if has(b"word/") && macros => "docm",
+            () if has(b"word/") => "docx",
+            () if has(b"xl/workbook.bin") => "xlsb",
+            () if has(b"xl/") && macros => "xlsm",
+            () if has(b"xl/") => "xlsx",
+            () if has(b"ppt/") && macros => "pptm",
+            () if has(b"ppt/") => "pptx",
+            () if has(b"visio/") => "vsdx",
+            () if has(b"FixedDocSeq") || ends(b".fdseq") || has(b"FixedDocumentSequence") => "xps",
+            () if has(b"AppxManifest.xml") || has(b"AppxMetadata/") => "msix",
+            () => "zip",
+        }
+    } else if has(b"AndroidManifest.xml") {
+        "apk"
+    } else if has(b"META-INF/MANIFEST.MF") {
+        "jar"
+    } else if has(b"install.rdf") || has(b"META-INF/mozilla.rsa") {
+        "xpi"
+    } else if has(b"META-INF/manifest.xml") && has(b"content.xml") {
+        "odf"
+    } else if has(b"Index/Document.iwa") || has(b"index.apxl") || has(b"buildVersionHistory") {
+        "iwork"
+    } else {
+        "zip"
+    };
+    known(id)
+}
+
+/// OpenDocument and EPUB name themselves in a first, stored member `mimetype`.
+fn open_document(content: &[u8]) -> Option<FileType> {
+    let name = content.get(30..)?.strip_prefix(b"mimetype")?;
+    let extra = len16_at(content, 28)?;
+    let media = name.get(extra..)?;
+    let kinds: [(&[u8], &str); 5] = [
+        (b"application/vnd.oasis.opendocument.text", "odt"),
+        (b"application/vnd.oasis.opendocument.spreadsheet", "ods"),
+        (b"application/vnd.oasis.opendocument.presentation", "odp"),
+        (b"application/vnd.oasis.opendocument", "odf"),
+        (b"application/epub+zip", "epub"),
+    ];
+    kinds.iter().find(|(prefix, _)| media.starts_with(prefix)).map(|(_, id)| known(id))
+}
+
+fn zip_names(content: &[u8]) -> Vec<&[u8]> {
+    let head = content.get(..WINDOW.min(content.len())).unwrap_or_default();
+    let tail = content.get(content.len().saturating_sub(WINDOW)..).unwrap_or_default();
+    let local = memmem::find_iter(head, b"PK\x03\x04").filter_map(|at| name(head, at, 26, 30));
+    let central = memmem::find_iter(tail, b"PK\x01\x02").filter_map(|at| name(tail, at, 28, 46));
+    local.chain(central).take(2_000).collect()
+}
+
+fn name(window: &[u8], at: usize, length: usize, start: usize) -> Option<&[u8]> {
+    let length = len16_at(window, at.checked_add(length)?)?;
+    let start = at.checked_add(start)?;
+    window.get(start..start.checked_add(length)?)
+}
+
+/// What an OLE compound file holds, by the stream names in the first sectors of its directory
+/// ([MS-CFB] 2.6).
+pub(super) fn ole(content: &[u8]) -> FileType {
+    // Names are compared without case ([MS-CFB] 2.6.4).
+    let directory = directory(content).unwrap_or_default().to_ascii_lowercase();
+    let holds = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        memmem::find(&directory, &wide).is_some()
+    };
+    let streams = [
+        ("EncryptedPackage", "encrypted-office"),
+        ("__properties_version1.0", "msg"),
+        ("__nameid_version1.0", "msg"),
+        ("WordDocument", "doc"),
+        ("PowerPoint Document", "ppt"),
+        ("VisioDocument", "vsd"),
+        ("Workbook", "xls"),
+        ("Quill", "pub"),
+        ("HwpSummaryInformation", "hwp"),
+        ("JSRV_SegmentInformation", "jtd"),
+        ("   Props", "mpp"),
+        ("   Pro", "mpp"),
+        ("Book\0", "xls"),
+    ];
+    let found = streams.iter().find(|(name, _)| holds(name)).map(|(_, id)| *id);
+    // Windows Installer: its class identifiers, or names in its packing of letters, from U+4840.
+    let classes = [b"\x84\x10\x0c\0\0\0\0\0\xc0", b"\x86\x10\x0c\0\0\0\0\0\xc0"];
+    let is_installer = classes.iter().any(|class| memmem::find(&directory, *class).is_some())
+        || directory.chunks(128).any(|entry| entry.starts_with(b"@h"));
+    known(if is_installer { "msi" } else { found.unwrap_or("ole") })
+}
+
+fn directory(content: &[u8]) -> Option<&[u8]> {
+    let shift = u16_at(content, 30).filter(|shift| (7..=20).contains(shift))?;
+    let sector = usize::try_from(u32_at(content, 48)?).ok()?;
+    let start = sector.checked_add(1)?.checked_mul(1_usize << shift)?;
+    let rest = content.get(start..)?;
+    rest.get(..WINDOW.min(rest.len()))
+}
+
+/// DER: CMS, certificates, PKCS #12, by the object identifier or version near the start.
+pub(super) fn der(content: &[u8]) -> Option<FileType> {
+    let head = content.get(..96.min(content.len()))?;
+    if !matches!(head, [0x30, 0x80..=0x84, ..]) {
+        return None;
+    }
+    let cms = memmem::find(head, b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07").filter(|&at| at < 20);
+    if let Some(at) = cms {
+        let is_encrypted = head.get(at.checked_add(10)?) == Some(&3);
+        let bare = !is_encrypted && content.len() < WINDOW && is_detached(head, at);
+        return Some(known(if bare { "p7s" } else { "p7m" }));
+    }
+    let rest = head.get(if head.get(1) == Some(&0x82) { 4 } else { 2 }..)?;
+    if rest.starts_with(b"\x02\x01\x03\x30") {
+        return Some(known("p12"));
+    }
+    let inner = rest.get(if rest.get(1) == Some(&0x82) { 4 } else { 3 }..)?;
+    inner.starts_with(b"\xa0\x03\x02\x01").then(|| known("cer"))
+}
+
+/// Whether signed data carries no content: the inner `data` identifier ends its sequence.
+fn is_detached(head: &[u8], at: usize) -> bool {
+    let data = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
+    let inner = head.get(at.saturating_add(11)..).and_then(|rest| {
+        let found = memmem::find(rest, data)?;
+        rest.get(found.checked_sub(2)?..)
+    });
+    matches!(
+        inner,
+        Some([0x30, 0x0b, ..])
+            | Some([0x30, 0x80, 0x06, 0x09, _, _, _, _, _, _, _, _, 1, 0, 0, ..])
+    )
+}

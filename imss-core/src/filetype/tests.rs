@@ -1,0 +1,144 @@
+use super::*;
+
+/// The id that `types.txt` gives a type, for short tables.
+fn extension(content: &[u8]) -> &'static str {
+    detect(content).extension
+}
+
+fn wide(text: &str) -> Vec<u8> {
+    let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+    [0xff, 0xfe].into_iter().chain(units).collect()
+}
+
+fn program(flags: u16) -> Vec<u8> {
+    let mut content = vec![0; 128];
+    content[..2].copy_from_slice(b"MZ");
+    content[60] = 64;
+    content[64..68].copy_from_slice(b"PE\0\0");
+    content[86..88].copy_from_slice(&flags.to_le_bytes());
+    content
+}
+
+fn zip(names: &[&str]) -> Vec<u8> {
+    let mut content = Vec::new();
+    for name in names {
+        content.extend(b"PK\x03\x04");
+        content.extend([0; 22]);
+        content.extend(u16::try_from(name.len()).unwrap().to_le_bytes());
+        content.extend([0; 2]);
+        content.extend(name.as_bytes());
+    }
+    content
+}
+
+fn ole(stream: &str) -> Vec<u8> {
+    let mut content = vec![0; 2_048];
+    content[..8].copy_from_slice(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1");
+    content[30] = 9;
+    let name: Vec<u8> = stream.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    content[640..640 + name.len()].copy_from_slice(&name);
+    content
+}
+
+#[test]
+fn binary_types() {
+    let cases: Vec<(&str, Vec<u8>)> = vec![
+        ("exe", program(0x0102)),
+        ("dll", program(0x2102)),
+        ("exe", [b"MZ\x90\0".as_slice(), &[0; 60]].concat()),
+        ("elf", b"\x7fELF\x02\x01".to_vec()),
+        ("macho", b"\xca\xfe\xba\xbe\0\0\0\x02".to_vec()),
+        ("class", b"\xca\xfe\xba\xbe\0\0\0\x34".to_vec()),
+        ("lnk", b"L\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0F".to_vec()),
+        ("docx", zip(&["[Content_Types].xml", "word/document.xml"])),
+        ("docm", zip(&["[Content_Types].xml", "word/document.xml", "word/vbaProject.bin"])),
+        ("xlsx", zip(&["[Content_Types].xml", "xl/workbook.xml"])),
+        ("jar", zip(&["META-INF/MANIFEST.MF", "a.class"])),
+        ("apk", zip(&["META-INF/MANIFEST.MF", "AndroidManifest.xml"][1..])),
+        ("zip", zip(&["a.txt"])),
+        ("odt", [zip(&["mimetype"]), b"application/vnd.oasis.opendocument.text".to_vec()].concat()),
+        ("doc", ole("WordDocument")),
+        ("xls", ole("Workbook")),
+        ("msg", ole("__properties_version1.0")),
+        ("msi", ole("\u{4840}\u{3f7f}")),
+        ("ole", ole("Unknown")),
+        ("pdf", b"%PDF-1.7".to_vec()),
+        ("pdf", [vec![0; 1_000], b"%PDF-1.7".to_vec()].concat()),
+        ("one", b"\xe4R\x5c{\x8c\xd8\xa7M\xae\xb1Sx\xd0)\x96\xd3".to_vec()),
+        ("7z", b"7z\xbc\xaf'\x1c\0\x04".to_vec()),
+        ("rar", b"Rar!\x1a\x07\x01\0".to_vec()),
+        ("lzh", b"!\x0d-lh5-".to_vec()),
+        ("png", b"\x89PNG\r\n\x1a\n".to_vec()),
+        ("p7s", b"\x30\x82\x05\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x82\x04\xf1\x30\x82\x04\xed\x02\x01\x01\x31\x0b\x30\x09\x06\x05\x2b\x0e\x03\x02\x1a\x05\x00\x30\x0b\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01".to_vec()),
+        ("p7m", b"\x30\x82\x05\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03\xa0\x82".to_vec()),
+        ("empty", Vec::new()),
+        ("bin", vec![0, 1, 2, 3, 200, 4, 5]),
+    ];
+    for (expected, content) in cases {
+        assert_eq!(extension(&content), expected, "{:?}", content.get(..8));
+    }
+}
+
+#[test]
+fn text_types() {
+    let cases: &[(&str, &str, &str)] = &[
+        ("prose", "Dear sir,\n\nthe function of this letter is to return your call.\n", "txt"),
+        ("C++", "int main() {\n  try { run(); } catch (...) {}\n  this.x(); return 0;\n}\n", "txt"),
+        (
+            "prose with MZ",
+            "MZ is a town; its postal code is 12345, and this line is long enough.",
+            "txt",
+        ),
+        ("batch", "rem x\r\n@echo off\r\ndel c:\\x\r\n", "bat"),
+        (
+            "JScript",
+            "var s = new ActiveXObject('WScript.Shell'); s.Run('x'); function f() { return 1; }",
+            "js",
+        ),
+        (
+            "VBScript",
+            "On Error Resume Next\nDim x\nSet x = CreateObject(\"WScript.Shell\")\nEnd Sub\n",
+            "vbs",
+        ),
+        ("PowerShell", "$x = New-Object Net.WebClient\n$env:TEMP\nInvoke-Expression $x\n", "ps1"),
+        ("shell", "#!/bin/sh\necho\n", "sh"),
+        ("Python by its interpreter", "#!/usr/bin/env python3\n", "py"),
+        ("encoded script", "#@~^ABCDEF==", "vbe"),
+        ("HTML", "  <!-- c --><!DOCTYPE html>\n<html><body></body></html>", "html"),
+        ("HTML application", "<html><head><HTA:APPLICATION id=x></head></html>", "hta"),
+        ("script in a page", "<script>alert(1)</script>", "html"),
+        ("SVG", "<?xml version=\"1.0\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\"></svg>", "svg"),
+        ("XML", "<?xml version=\"1.0\"?><a/>", "xml"),
+        ("scripts of Windows", "<job><script language=\"JScript\">x</script></job>", "wsf"),
+        ("internet shortcut", "[InternetShortcut]\r\nURL=file://x/a.exe\r\n", "url"),
+        ("registry", "Windows Registry Editor Version 5.00\r\n", "reg"),
+        ("setup information", "; x\r\n[Version]\r\nSignature=\"$Windows NT$\"\r\n", "inf"),
+        ("mail", "Received: by x\nFrom: a\nSubject: b\n\nhello\n", "eml"),
+        ("mailbox", "From a@b Mon\nFrom: a\nSubject: b\n\nhello\n", "mbox"),
+        ("calendar", "BEGIN:VCALENDAR\r\n", "ics"),
+        ("contacts", "BEGIN:VCARD\r\n", "vcf"),
+        ("certificate", "-----BEGIN CERTIFICATE-----\n", "pem"),
+        ("PGP", "-----BEGIN PGP MESSAGE-----\n", "pgp"),
+        ("table", "a,b\n1,2\n3,4\n5,6\n", "csv"),
+        ("JSON", "{\"a\": 1}", "json"),
+        ("uuencode", "begin 644 a.exe\n#0V%T\n`\nend\n", "uu"),
+        ("rich text", "{\\rtf1", "rtf"),
+    ];
+    for (name, text, expected) in cases {
+        assert_eq!(extension(text.as_bytes()), *expected, "{name}");
+        if *expected != "rtf" {
+            assert_eq!(extension(&wide(text)), *expected, "{name} in UTF-16");
+        }
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_octets_have_a_type(content: Vec<u8>, magic in 0_usize..6) {
+        let magics: [&[u8]; 6] =
+            [b"", b"MZ", b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"0\x82", b"<"];
+        let found = detect(&[magics[magic], &content].concat());
+        proptest::prop_assert!(!found.name.is_empty());
+        let _ = claim(&["a.txt".to_owned()], Some(found.media_type), &found);
+    }
+}

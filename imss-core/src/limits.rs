@@ -1,0 +1,296 @@
+//! How much work one message may cost, and the running account of it.
+//!
+//! [`Limits`] is configuration: every field has a unit and a default. A [`Budget`] is one
+//! message's account against them, passed by `&mut` through every parser and unpacker. Reaching a
+//! limit is never an error that hides content: the caller records it as a
+//! [`Gap`](crate::finding::Gap), and policy must say what happens then.
+//!
+//! This crate reads no clock. Whoever runs the work sets the [`StopFlag`] when time is up, and
+//! every loop over input asks [`Budget::check_stop`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// Upper bounds on what reading one message may cost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Octets of one message as received. Default 52,428,800 (50 MiB).
+    pub max_message_bytes: u64,
+    /// Header fields in one header section. Default 5,000.
+    pub max_header_fields: usize,
+    /// Octets of one header section. Default 1 MiB.
+    pub max_header_bytes: usize,
+    /// Entities of any kind found in one message. Default 10,000.
+    pub max_entities: usize,
+    /// Nesting depth, counting every multipart, attached message and archive. Default 32.
+    pub max_layers: usize,
+    /// Decoded octets of a single entity. Default 268,435,456 (256 MiB).
+    pub max_entity_bytes: u64,
+    /// Octets produced by decoding and unpacking, summed over the message. Default 256 MiB. A small
+    /// message gets less: 16 times its size, but at least 80 MiB (see [`Budget::for_message`]).
+    pub max_total_bytes: u64,
+    /// Output octets per input octet of a compressed stream, once it is past 1 MiB. Default 200.
+    pub max_ratio: u64,
+    /// Octets of text kept for searching per entity; the rest is searched raw. Default 16 MiB.
+    pub max_text_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 50 << 20,
+            max_header_fields: 5_000,
+            max_header_bytes: 1 << 20,
+            max_entities: 10_000,
+            max_layers: 32,
+            max_entity_bytes: 256 << 20,
+            max_total_bytes: 256 << 20,
+            max_ratio: 200,
+            max_text_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Tight bounds for fuzz targets and tests: everything ends in milliseconds.
+    #[must_use]
+    pub fn small() -> Self {
+        Self {
+            max_message_bytes: 1 << 20,
+            max_header_fields: 200,
+            max_header_bytes: 64 << 10,
+            max_entities: 100,
+            max_layers: 8,
+            max_entity_bytes: 1 << 20,
+            max_total_bytes: 4 << 20,
+            max_ratio: 100,
+            max_text_bytes: 256 << 10,
+        }
+    }
+}
+
+/// Which bound was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::max_message_bytes`].
+    MessageBytes,
+    /// [`Limits::max_header_fields`] or [`Limits::max_header_bytes`].
+    Header,
+    /// [`Limits::max_entities`].
+    Entities,
+    /// [`Limits::max_layers`].
+    Layers,
+    /// [`Limits::max_entity_bytes`].
+    EntityBytes,
+    /// [`Limits::max_total_bytes`].
+    TotalBytes,
+    /// [`Limits::max_ratio`].
+    Ratio,
+    /// [`Limits::max_text_bytes`].
+    Text,
+    /// The deadline of the run, set from outside through a [`StopFlag`].
+    Time,
+}
+
+impl Limit {
+    /// The word used in logs, records and policy.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MessageBytes => "message-bytes",
+            Self::Header => "header",
+            Self::Entities => "entities",
+            Self::Layers => "layers",
+            Self::EntityBytes => "entity-bytes",
+            Self::TotalBytes => "total-bytes",
+            Self::Ratio => "ratio",
+            Self::Text => "text",
+            Self::Time => "time",
+        }
+    }
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Tells a running extraction or scan that its time is up. Clones share the flag.
+#[derive(Debug, Clone, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// A flag that is not set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the work that watches this flag to end.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the work should end.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What any message may expand to, however small it is.
+const SMALL_MESSAGE_TOTAL_BYTES: u64 = 80 << 20;
+/// What a message may expand to, per octet of it.
+const TOTAL_PER_OCTET: u64 = 16;
+
+/// One message's running account against its [`Limits`].
+#[derive(Debug)]
+pub struct Budget<'a> {
+    limits: &'a Limits,
+    max_total_bytes: u64,
+    stop: StopFlag,
+    entities: usize,
+    total_bytes: u64,
+}
+
+impl<'a> Budget<'a> {
+    /// A fresh account that nobody stops.
+    #[must_use]
+    pub fn new(limits: &'a Limits) -> Self {
+        Self::with_stop(limits, StopFlag::new())
+    }
+
+    /// A fresh account that ends early once `stop` is set.
+    #[must_use]
+    pub fn with_stop(limits: &'a Limits, stop: StopFlag) -> Self {
+        Self { limits, max_total_bytes: limits.max_total_bytes, stop, entities: 0, total_bytes: 0 }
+    }
+
+    /// An account for a message of `octets`: what it may expand to grows with its size, so that a
+    /// bomb of some kilobytes cannot take the memory that a large message may need.
+    #[must_use]
+    pub fn for_message(limits: &'a Limits, stop: StopFlag, octets: u64) -> Self {
+        let fair = octets.saturating_mul(TOTAL_PER_OCTET).max(SMALL_MESSAGE_TOTAL_BYTES);
+        Self { max_total_bytes: limits.max_total_bytes.min(fair), ..Self::with_stop(limits, stop) }
+    }
+
+    /// Counts one more entity.
+    ///
+    /// # Errors
+    ///
+    /// [`Limit::Entities`] when it would be one too many, [`Limit::Time`] when time is up.
+    pub fn charge_entity(&mut self) -> Result<(), Limit> {
+        self.check_stop()?;
+        if self.entities >= self.limits.max_entities {
+            return Err(Limit::Entities);
+        }
+        self.entities = self.entities.saturating_add(1);
+        Ok(())
+    }
+
+    /// Counts `bytes` octets of decoded output.
+    ///
+    /// # Errors
+    ///
+    /// [`Limit::TotalBytes`] when the message's total passes its bound, [`Limit::Time`] when time
+    /// is up.
+    pub fn charge_bytes(&mut self, bytes: u64) -> Result<(), Limit> {
+        self.check_stop()?;
+        let total = self.total_bytes.saturating_add(bytes);
+        if total > self.max_total_bytes {
+            return Err(Limit::TotalBytes);
+        }
+        self.total_bytes = total;
+        Ok(())
+    }
+
+    /// Whether a stream that gave `output` octets for `input` octets is still plausible.
+    ///
+    /// # Errors
+    ///
+    /// [`Limit::Ratio`] once the output is past 1 MiB and the ratio above its bound.
+    pub fn check_ratio(&self, input: u64, output: u64) -> Result<(), Limit> {
+        if output > 1 << 20 && output / input.max(1) > self.limits.max_ratio {
+            return Err(Limit::Ratio);
+        }
+        Ok(())
+    }
+
+    /// Whether the run may go on.
+    ///
+    /// # Errors
+    ///
+    /// [`Limit::Time`] once the stop flag is set.
+    pub fn check_stop(&self) -> Result<(), Limit> {
+        if self.stop.is_stopped() { Err(Limit::Time) } else { Ok(()) }
+    }
+
+    /// The bounds of this account.
+    #[must_use]
+    pub fn limits(&self) -> &'a Limits {
+        self.limits
+    }
+
+    /// Octets that may still be produced.
+    #[must_use]
+    pub fn bytes_left(&self) -> u64 {
+        self.max_total_bytes.saturating_sub(self.total_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entities_are_counted_to_the_bound() {
+        let limits = Limits { max_entities: 2, ..Limits::small() };
+        let mut budget = Budget::new(&limits);
+        assert_eq!(budget.charge_entity(), Ok(()));
+        assert_eq!(budget.charge_entity(), Ok(()));
+        assert_eq!(budget.charge_entity(), Err(Limit::Entities));
+    }
+
+    #[test]
+    fn a_refused_charge_is_not_booked() {
+        let limits = Limits { max_total_bytes: 10, ..Limits::small() };
+        let mut budget = Budget::new(&limits);
+        assert_eq!(budget.charge_bytes(11), Err(Limit::TotalBytes));
+        assert_eq!(budget.charge_bytes(10), Ok(()));
+        assert_eq!(budget.bytes_left(), 0);
+    }
+
+    #[test]
+    fn what_a_message_may_expand_to_grows_with_it() {
+        let limits = Limits::default();
+        for (octets, total) in [(0, 80 << 20), (10 << 20, 160 << 20), (40 << 20, 256 << 20)] {
+            let budget = Budget::for_message(&limits, StopFlag::new(), octets);
+            assert_eq!(budget.bytes_left(), total, "{octets}");
+        }
+    }
+
+    #[test]
+    fn small_outputs_may_have_any_ratio() {
+        let limits = Limits::small();
+        let budget = Budget::new(&limits);
+        assert_eq!(budget.check_ratio(1, 1 << 20), Ok(()));
+        assert_eq!(budget.check_ratio(1, (1 << 20) + 1), Err(Limit::Ratio));
+        assert_eq!(budget.check_ratio(1 << 20, 100 << 20), Ok(()));
+    }
+
+    #[test]
+    fn a_stop_ends_every_charge() {
+        let limits = Limits::small();
+        let stop = StopFlag::new();
+        let mut budget = Budget::with_stop(&limits, stop.clone());
+        stop.stop();
+        assert_eq!(budget.charge_entity(), Err(Limit::Time));
+        assert_eq!(budget.charge_bytes(1), Err(Limit::Time));
+    }
+}

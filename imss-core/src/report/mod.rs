@@ -1,0 +1,3 @@
+//! Report formats: delivery status notifications.
+
+pub mod dsn;
