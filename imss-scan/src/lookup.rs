@@ -1,0 +1,66 @@
+//! Answers questions with the lookup clients: all of one message's at the same time.
+//!
+//! In: questions. Out: an answer or a failure for each. Every client bounds the time of its own
+//! questions, so the whole takes as long as the slowest bound.
+
+use tokio::task::JoinSet;
+
+use crate::answer::{Answer, Answers, LookupError};
+#[cfg(feature = "clamd")]
+use crate::malware::clamd;
+use crate::question::Question;
+#[cfg(feature = "dns")]
+use crate::reputation::dns;
+
+/// The clients there are. A question for which there is none is answered with
+/// [`LookupError::NotConfigured`].
+#[derive(Clone, Default)]
+pub struct Lookups {
+    /// For DNS lists.
+    #[cfg(feature = "dns")]
+    pub dns: Option<dns::Client>,
+    /// For clamd.
+    #[cfg(feature = "clamd")]
+    pub clamd: Option<clamd::Client>,
+}
+
+impl Lookups {
+    /// Answers every question. Runs on a tokio runtime.
+    pub async fn answer(&self, questions: Vec<Question>) -> Answers {
+        let mut answers = Answers::new();
+        let mut running = JoinSet::new();
+        for question in questions {
+            // A task that panics never reports back, and what is missing then counts as failed.
+            let failed = LookupError::Failed("the lookup crashed".to_owned());
+            answers.insert(&question, Err(failed));
+            let lookups = self.clone();
+            running.spawn(async move {
+                let answer = lookups.answer_one(&question).await;
+                (question, answer)
+            });
+        }
+        while let Some(ended) = running.join_next().await {
+            if let Ok((question, answer)) = ended {
+                answers.insert(&question, answer);
+            }
+        }
+        answers
+    }
+
+    async fn answer_one(&self, question: &Question) -> Result<Answer, LookupError> {
+        match question {
+            #[cfg(feature = "dns")]
+            Question::DnsList { name, .. } => match &self.dns {
+                Some(client) => client.addresses(name).await,
+                None => Err(LookupError::NotConfigured),
+            },
+            #[cfg(feature = "clamd")]
+            Question::Clamd { content, .. } => match &self.clamd {
+                Some(client) => client.scan(content).await,
+                None => Err(LookupError::NotConfigured),
+            },
+            #[cfg(not(all(feature = "dns", feature = "clamd")))]
+            _ => Err(LookupError::NotConfigured),
+        }
+    }
+}
