@@ -1,0 +1,98 @@
+//! What holds where `imss.toml` says nothing.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use imss_core::envelope::{Domain, Syntax};
+use ipnet::IpNet;
+
+use super::{Config, DnsSettings, Listener, ScanSettings};
+use crate::inbound::Mode;
+use crate::inbound::relaying::RelayRules;
+use crate::outbound::NextHop;
+use crate::{inbound, outbound, queue};
+
+/// Port of the default listener.
+const SMTP_PORT: u16 = 2525;
+/// Port of metrics and health.
+const HTTP_PORT: u16 = 8446;
+
+impl Default for Config {
+    fn default() -> Self {
+        let (hostname, data_dir) = (default_hostname(), default_data_dir());
+        Self {
+            policy: None,
+            listeners: vec![Listener { address: loopback(SMTP_PORT), mode: Mode::Edge }],
+            inbound: inbound::Settings {
+                hostname: hostname.clone(),
+                relaying: RelayRules {
+                    trusted_networks: loopback_networks(),
+                    ..RelayRules::default()
+                },
+                ..inbound::Settings::default()
+            },
+            tls: None,
+            allow_partial: false,
+            scan: ScanSettings::default(),
+            dns: DnsSettings::default(),
+            queue: queue::Settings::default(),
+            outbound: outbound::Settings::new(hostname, default_next_hop(&data_dir)),
+            http: Some(loopback(HTTP_PORT)),
+            data_dir,
+        }
+    }
+}
+
+impl Default for ScanSettings {
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            deadline: Duration::from_secs(60),
+            clamd: None,
+            digest_lists: Vec::new(),
+        }
+    }
+}
+
+impl Default for DnsSettings {
+    fn default() -> Self {
+        Self { servers: Vec::new(), timeout: Duration::from_secs(5) }
+    }
+}
+
+/// Where a node keeps its data if nobody says: `/var/lib/imss` for root, else
+/// `$XDG_STATE_HOME/imss`, else `~/.local/state/imss`, else `imss-data` in the working directory.
+#[must_use]
+pub fn default_data_dir() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/imss");
+    }
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    folder("XDG_STATE_HOME")
+        .or_else(|| folder("HOME").map(|home| home.join(".local/state")))
+        .map_or_else(|| PathBuf::from("imss-data"), |state| state.join("imss"))
+}
+
+/// Maildirs under the data directory, one per recipient.
+pub(super) fn default_next_hop(data_dir: &Path) -> NextHop {
+    NextHop::Maildir { dir: data_dir.join("maildir") }
+}
+
+/// The system's host name, or `localhost` if it has none that SMTP could say.
+fn default_hostname() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let valid = Domain::parse(&name, Syntax::default());
+    valid.map_or_else(|_| "localhost".to_owned(), |domain| domain.to_string())
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn loopback_networks() -> Vec<IpNet> {
+    vec![
+        IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
+        IpNet::new_assert(Ipv6Addr::LOCALHOST.into(), 128),
+    ]
+}

@@ -1,0 +1,339 @@
+//! `imss.toml` → [`Config`]: one function per table, every key in one place.
+//!
+//! In: the document. Out: the defaults with what the document says in their place; what is wrong is
+//! reported to the reader. This is the list of all keys; `docs/configuration.md` describes them.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use imss_core::envelope::{Domain, Syntax};
+use ipnet::IpNet;
+
+use super::defaults::default_next_hop;
+use super::reader::{Reader, Table, Value, Wrong};
+use super::{Config, DnsSettings, Listener, MODES, ScanSettings, TlsFiles, units};
+use crate::inbound::relaying::DomainSet;
+use crate::inbound::settings::{LineEnds, SessionLimits, Timeouts};
+use crate::inbound::{self, Mode};
+use crate::outbound::{NextHop, Server};
+use crate::queue;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Reads every key of the document.
+pub(super) fn lower(reader: &Reader<'_>, folder: &Path) -> Config {
+    let mut config = Config::default();
+    let root = reader.root();
+    if let Some(data_dir) = root.read("data-dir", |value| path(value, folder)) {
+        config.outbound.routing.default = default_next_hop(&data_dir);
+        config.data_dir = data_dir;
+    }
+    if let Some(hostname) = root.read("hostname", hostname) {
+        config.outbound.hostname.clone_from(&hostname);
+        config.inbound.hostname = hostname;
+    }
+    config.policy = root.read("policy", |value| readable(value, folder)).or(config.policy);
+    listeners(&root, &mut config);
+    relaying(&root, &mut config.inbound);
+    next_hops(&root, &mut config);
+    config.tls = tls(&root.table("tls"), folder);
+    limits(&root.table("limits"), &mut config);
+    smtp(&root.table("smtp"), &mut config);
+    scan(&root.table("scan"), &mut config.scan, folder);
+    dns(&root.table("dns"), &mut config.dns);
+    queue(&root.table("queue"), &mut config.queue);
+    if let Some(http) = root.table("http").read("address", address_or_off) {
+        config.http = http;
+    }
+    config
+}
+
+fn listeners(root: &Table<'_, '_>, config: &mut Config) {
+    let Some(tables) = root.tables("listen") else { return };
+    let mut listeners: Vec<Listener> = Vec::new();
+    for table in tables {
+        let mode = table.read("mode", mode).unwrap_or_default();
+        let address = table.read("address", |value| {
+            let address = address(value)?;
+            if mode.is_loopback_only() && !address.ip().is_loopback() {
+                return Err(Wrong::new(
+                    "mail that passed before is taken from this machine only",
+                    "use an address of the loopback interface, such as \"127.0.0.1:10026\"",
+                ));
+            }
+            if listeners.iter().any(|other| other.address == address && address.port() != 0) {
+                return Err(Wrong::new("a second listener on the same address", "remove one"));
+            }
+            Ok(address)
+        });
+        match address {
+            Some(address) => listeners.push(Listener { address, mode }),
+            None => table.require("address", "\"0.0.0.0:25\""),
+        }
+    }
+    config.listeners = listeners;
+}
+
+fn relaying(root: &Table<'_, '_>, inbound: &mut inbound::Settings) {
+    let domains = root.list("relay-domains", |value| {
+        let mut one = DomainSet::default();
+        one.insert(value.text()?).map_err(|_| {
+            Wrong::new("not a domain", "write a domain, or `*.` and a domain for all below it")
+        })?;
+        value.text()
+    });
+    for domain in domains.unwrap_or_default() {
+        // Checked above, where its place is known.
+        let _ = inbound.relaying.domains.insert(domain);
+    }
+    if let Some(networks) = root.list("trusted-networks", network) {
+        inbound.relaying.trusted_networks = networks;
+    }
+}
+
+fn next_hops(root: &Table<'_, '_>, config: &mut Config) {
+    let maildir = default_next_hop(&config.data_dir);
+    let routing = &mut config.outbound.routing;
+    if let Some(hop) = root.read("next-hop", |value| next_hop(value, &maildir)) {
+        routing.default = hop;
+    }
+    let table = root.table("next-hops");
+    let mut by_domain = HashMap::new();
+    for (name, span, value) in table.entries() {
+        let tree = name.strip_prefix("*.");
+        let domain = Domain::parse(tree.unwrap_or(name), Syntax { utf8: true, lax_dots: false });
+        let ascii = domain.ok().and_then(|domain| Some(domain.ascii_name()?.into_owned()));
+        let Some(ascii) = ascii else {
+            let remedy = "write a domain, or `*.` and a domain for all below it, in quotes";
+            value.reader.report(span, &value.key, "not a domain", Some(remedy));
+            continue;
+        };
+        let key = if tree.is_some() { format!(".{ascii}") } else { ascii };
+        if let Some(hop) = value.accept(|value| next_hop(value, &maildir)) {
+            by_domain.insert(key, hop);
+        }
+    }
+    routing.by_domain = by_domain;
+}
+
+fn tls(table: &Table<'_, '_>, folder: &Path) -> Option<TlsFiles> {
+    let certificate = table.read("certificate", |value| readable(value, folder));
+    let key = table.read("key", |value| readable(value, folder));
+    if table.exists() {
+        table.require("certificate", "\"/etc/imss/tls/chain.pem\"");
+        table.require("key", "\"/etc/imss/tls/key.pem\"");
+    }
+    Some(TlsFiles { certificate: certificate?, key: key? })
+}
+
+fn limits(table: &Table<'_, '_>, config: &mut Config) {
+    let SessionLimits {
+        message_bytes,
+        recipients,
+        messages,
+        errors,
+        idle_commands: _,
+        connections,
+        connections_per_client,
+    } = &mut config.inbound.limits;
+    set(message_bytes, table.read("message-size", |value| size(value, 1 << 10..=4 << 30)));
+    set(recipients, table.read("recipients", |value| count(value, 1..=100_000)));
+    set(messages, table.read("messages-per-connection", |value| small(value, 1..=1_000_000)));
+    set(errors, table.read("errors", |value| small(value, 1..=10_000)));
+    set(connections, table.read("connections", |value| count(value, 1..=100_000)));
+    set(
+        connections_per_client,
+        table.read("connections-per-client", |value| count(value, 1..=100_000)),
+    );
+    let Timeouts { command, data_block, message, write: _, handshake: _ } =
+        &mut config.inbound.timeouts;
+    set(command, table.read("command-timeout", |value| time(value, SECOND, DAY)));
+    set(data_block, table.read("data-timeout", |value| time(value, SECOND, DAY)));
+    set(message, table.read("message-timeout", |value| time(value, SECOND, DAY)));
+}
+
+fn smtp(table: &Table<'_, '_>, config: &mut Config) {
+    let inbound = &mut config.inbound;
+    set(&mut inbound.allow_bad_dots, table.read("allow-bad-dots", Value::flag));
+    set(&mut inbound.relaying.allow_source_routes, table.read("allow-source-routes", Value::flag));
+    set(&mut config.allow_partial, table.read("allow-partial", Value::flag));
+    let line_ends = table.read("bare-line-ends", |value| match value.text()? {
+        "normalise" => Ok(LineEnds::Normalise),
+        "refuse" => Ok(LineEnds::Refuse),
+        _ => Err(Wrong::new("not a way to treat them", "write \"normalise\" or \"refuse\"")),
+    });
+    set(&mut inbound.line_ends, line_ends);
+    if let Some(wait) = table.read("greeting-delay", |value| time(value, Duration::ZERO, DAY)) {
+        inbound.early_talker_wait = Some(wait).filter(|wait| !wait.is_zero());
+    }
+}
+
+fn scan(table: &Table<'_, '_>, scan: &mut ScanSettings, folder: &Path) {
+    set(&mut scan.threads, table.read("threads", |value| count(value, 1..=1_024)));
+    set(&mut scan.deadline, table.read("deadline", |value| time(value, SECOND, DAY)));
+    scan.clamd = table.read("clamd", clamd);
+    let lists = table.list("digest-lists", |value| readable(value, folder));
+    set(&mut scan.digest_lists, lists);
+}
+
+fn dns(table: &Table<'_, '_>, dns: &mut DnsSettings) {
+    let servers = table.list("servers", |value| {
+        let text = value.text()?;
+        let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        bare.or_else(|_| text.parse()).map_err(|_| {
+            Wrong::new("not a server's address", "write \"192.0.2.53\" or \"192.0.2.53:5353\"")
+        })
+    });
+    set(&mut dns.servers, servers);
+    let longest = Duration::from_secs(60);
+    let timeout = table.read("timeout", |value| time(value, Duration::from_millis(100), longest));
+    set(&mut dns.timeout, timeout);
+}
+
+fn queue(table: &Table<'_, '_>, queue: &mut queue::Settings) {
+    if let Some(retry) = table.list("retry", |value| time(value, SECOND, DAY)) {
+        if retry.is_empty() {
+            table.wrong("retry", "an empty list", "give at least one pause, such as \"5 minutes\"");
+        } else {
+            queue.retry = retry;
+        }
+    }
+    let month = DAY.saturating_mul(31);
+    set(&mut queue.expire, table.read("expire", |value| time(value, SECOND, month)));
+    if let Some(age) = table.read("delay-notice", |value| time(value, Duration::ZERO, month)) {
+        queue.delay_notice = Some(age).filter(|age| !age.is_zero());
+    }
+    let per_destination = table.read("deliveries-per-destination", |value| count(value, 1..=1_000));
+    set(&mut queue.per_destination, per_destination);
+    set(&mut queue.jobs, table.read("deliveries", |value| count(value, 1..=10_000)));
+    set(&mut queue.grace, table.read("stop-timeout", |value| time(value, SECOND, DAY)));
+}
+
+fn set<T>(place: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *place = value;
+    }
+}
+
+fn hostname(value: &Value<'_, '_>) -> Result<String, Wrong> {
+    match Domain::parse(value.text()?, Syntax::default()) {
+        Ok(Domain::Name(name)) => Ok(name),
+        _ => Err(Wrong::new("not a host name", "write the node's full name, \"mx1.example.com\"")),
+    }
+}
+
+fn path(value: &Value<'_, '_>, folder: &Path) -> Result<PathBuf, Wrong> {
+    match value.text()? {
+        "" => Err(Wrong::new("an empty path", "write a path, or leave the key out")),
+        text => Ok(folder.join(text)),
+    }
+}
+
+/// The path of a file that can be opened.
+fn readable(value: &Value<'_, '_>, folder: &Path) -> Result<PathBuf, Wrong> {
+    let path = path(value, folder)?;
+    let opened = File::open(&path).and_then(|file| file.metadata());
+    match opened {
+        Ok(metadata) if metadata.is_dir() => {
+            Err(Wrong::new(format!("{} is a folder", path.display()), "give the path of a file"))
+        }
+        Ok(_) => Ok(path),
+        Err(error) => Err(Wrong::new(
+            format!("{} cannot be read: {error}", path.display()),
+            "give the path of a readable file, absolute or from this file's folder",
+        )),
+    }
+}
+
+fn mode(value: &Value<'_, '_>) -> Result<Mode, Wrong> {
+    let text = value.text()?;
+    MODES.iter().find(|(word, _)| *word == text).map(|(_, mode)| *mode).ok_or_else(|| {
+        Wrong::new(
+            format!("unknown mode `{text}`"),
+            "write \"edge\", \"proxy\", \"rescan\" or \"reinject\"",
+        )
+    })
+}
+
+fn address(value: &Value<'_, '_>) -> Result<SocketAddr, Wrong> {
+    value.text()?.parse().map_err(|_| {
+        Wrong::new("not an address and port", "write \"0.0.0.0:25\", \"[::]:25\" or the like")
+    })
+}
+
+fn address_or_off(value: &Value<'_, '_>) -> Result<Option<SocketAddr>, Wrong> {
+    if value.text()? == "off" { Ok(None) } else { address(value).map(Some) }
+}
+
+fn network(value: &Value<'_, '_>) -> Result<IpNet, Wrong> {
+    let text = value.text()?;
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map(|network| network.trunc()).map_err(|_| {
+        Wrong::new("not a network", "write \"192.0.2.0/24\", \"2001:db8::/32\" or one address")
+    })
+}
+
+fn next_hop(value: &Value<'_, '_>, maildir: &NextHop) -> Result<NextHop, Wrong> {
+    let text = value.text()?;
+    if text == "maildir" {
+        return Ok(maildir.clone());
+    }
+    text.parse().map_err(|error| {
+        Wrong::new(
+            format!("not a next hop: {error}"),
+            "write \"maildir\", \"mx\", \"smtp://mail.example.com:25\" or \"lmtp://127.0.0.1:24\"",
+        )
+    })
+}
+
+/// `unix:/path` or `tcp://host:port`.
+fn clamd(value: &Value<'_, '_>) -> Result<Server, Wrong> {
+    let text = value.text()?;
+    let wrong = || {
+        Wrong::new(
+            "not the address of a ClamAV daemon",
+            "write \"unix:/run/clamav/clamd.ctl\" or \"tcp://127.0.0.1:3310\"",
+        )
+    };
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = PathBuf::from(path);
+        return if path.is_absolute() { Ok(Server::Unix { path }) } else { Err(wrong()) };
+    }
+    // The same form as a next hop with one server.
+    let host = text.strip_prefix("tcp://").filter(|host| !host.contains(',')).ok_or_else(wrong)?;
+    match format!("smtp://{host}").parse() {
+        Ok(NextHop::Smtp { mut servers }) => servers.pop().ok_or_else(wrong),
+        _ => Err(wrong()),
+    }
+}
+
+fn size(value: &Value<'_, '_>, range: std::ops::RangeInclusive<u64>) -> Result<u64, Wrong> {
+    if value.is_number() {
+        return value.number(range);
+    }
+    units::size(value.text()?).filter(|size| range.contains(size)).ok_or_else(|| {
+        Wrong::new("not a size from 1 KiB to 4 GiB", "write octets, or \"50 MiB\" or the like")
+    })
+}
+
+fn time(value: &Value<'_, '_>, least: Duration, most: Duration) -> Result<Duration, Wrong> {
+    let time = units::duration(value.text()?).ok_or_else(|| {
+        Wrong::new("not a time", "write \"30 seconds\", \"5 minutes\", \"2 days\"")
+    })?;
+    if time < least || time > most {
+        return Err(Wrong::new("time out of range", format!("write {least:?} to {most:?}")));
+    }
+    Ok(time)
+}
+
+fn count(value: &Value<'_, '_>, range: std::ops::RangeInclusive<u64>) -> Result<usize, Wrong> {
+    value.number(range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+fn small(value: &Value<'_, '_>, range: std::ops::RangeInclusive<u64>) -> Result<u32, Wrong> {
+    value.number(range).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
+}

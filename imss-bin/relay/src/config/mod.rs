@@ -1,0 +1,183 @@
+//! What one node needs to start: `imss.toml` → [`Config`].
+//!
+//! In: the file, or nothing at all. Out: checked values, in the types of those who use them; nobody
+//! checks them again. Bad input: every mistake at once, each with line, column, key, reason and
+//! remedy. Without a file the values are those of [`Config::default`], with which a gateway starts
+//! and harms nobody.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::inbound::Mode;
+use crate::outbound::Server;
+use crate::{inbound, outbound, queue};
+
+mod defaults;
+mod lower;
+mod policy;
+mod reader;
+mod units;
+
+pub use defaults::default_data_dir;
+pub use imss_policy::{Mistake, Mistakes, Severity};
+pub use policy::load_policy;
+
+/// Everything `imss.toml` says, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the node keeps everything it writes.
+    pub data_dir: PathBuf,
+    /// The policy's file; `None` is the built-in policy.
+    pub policy: Option<PathBuf>,
+    /// Where SMTP is accepted.
+    pub listeners: Vec<Listener>,
+    /// How mail is accepted. Its host name is the node's name.
+    pub inbound: inbound::Settings,
+    /// Certificate and key for STARTTLS; without them STARTTLS is not offered.
+    pub tls: Option<TlsFiles>,
+    /// Whether `message/partial` passes (RFC 2046 §5.2.2); its pieces cannot be scanned.
+    pub allow_partial: bool,
+    /// How messages are scanned.
+    pub scan: ScanSettings,
+    /// How names are resolved.
+    pub dns: DnsSettings,
+    /// When delivery is tried again, and for how long.
+    pub queue: queue::Settings,
+    /// Where accepted mail goes, and how.
+    pub outbound: outbound::Settings,
+    /// Where metrics and the health check are served; `None` serves none.
+    pub http: Option<SocketAddr>,
+}
+
+/// One SMTP listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it is for.
+    pub mode: Mode,
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = MODES.iter().find(|(_, mode)| *mode == self.mode).map_or("", |(word, _)| word);
+        write!(f, "{word} on {}", self.address)
+    }
+}
+
+/// What listeners are for, in the words of the configuration.
+const MODES: [(&str, Mode); 4] = [
+    ("edge", Mode::Edge),
+    ("proxy", Mode::Proxy),
+    ("rescan", Mode::Rescan),
+    ("reinject", Mode::Reinject),
+];
+
+/// PEM files for STARTTLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// How messages are scanned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanSettings {
+    /// Scanning threads.
+    pub threads: usize,
+    /// Longest time one message may take, lookups included.
+    pub deadline: Duration,
+    /// The ClamAV daemon to ask; `None` asks none.
+    pub clamd: Option<Server>,
+    /// Files of SHA-256 digests of known malware.
+    pub digest_lists: Vec<PathBuf>,
+}
+
+/// How names are resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsSettings {
+    /// Servers to ask; empty means those of the system.
+    pub servers: Vec<SocketAddr>,
+    /// Longest time for one answer.
+    pub timeout: Duration,
+}
+
+/// Reads `path`, or gives the defaults if there is none. Paths in the file are relative to it.
+///
+/// Files that the configuration names must be there; what is in them is not looked at.
+///
+/// # Errors
+///
+/// Every mistake in the file, in the order of its lines, or that it cannot be read.
+pub fn load(path: Option<&Path>) -> Result<Config, Mistakes> {
+    let Some(path) = path else { return Ok(Config::default()) };
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(&name, &error))?;
+    parse(&text, &name, path.parent().unwrap_or(Path::new("")))
+}
+
+/// Reads the text of a configuration. `name` is the file that mistakes show; relative paths in the
+/// text start at `folder`.
+///
+/// # Errors
+///
+/// Every mistake, in the order of the text's lines.
+pub fn parse(text: &str, name: &str, folder: &Path) -> Result<Config, Mistakes> {
+    let reader = reader::Reader::new(text, name);
+    let config = lower::lower(&reader, folder);
+    reader.finish(config)
+}
+
+impl Config {
+    /// The socket of the running gateway that `imss queue` and others talk to.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.data_dir.join("control.sock")
+    }
+
+    /// Where the spool lies.
+    #[must_use]
+    pub fn spool_dir(&self) -> PathBuf {
+        self.data_dir.join("spool")
+    }
+
+    /// Where quarantined copies lie, one folder per area.
+    #[must_use]
+    pub fn quarantine_dir(&self) -> PathBuf {
+        self.data_dir.join("quarantine")
+    }
+
+    /// Where archived copies lie, one folder per area.
+    #[must_use]
+    pub fn archive_dir(&self) -> PathBuf {
+        self.data_dir.join("archive")
+    }
+
+    /// Where verdict records lie, one file a day.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.data_dir.join("log")
+    }
+}
+
+/// A file that cannot be read has no lines to show.
+fn unreadable(name: &str, error: &std::io::Error) -> Mistakes {
+    Mistakes(vec![Mistake {
+        severity: Severity::Error,
+        file: name.to_owned(),
+        line: 1,
+        column: 1,
+        length: 1,
+        key: String::new(),
+        reason: format!("cannot be read: {error}"),
+        remedy: Some("give the path of a readable UTF-8 file".to_owned()),
+        text: String::new(),
+    }])
+}
+
+#[cfg(test)]
+mod tests;

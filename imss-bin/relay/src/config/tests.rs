@@ -1,0 +1,257 @@
+//! What every key means, and what every mistake says.
+
+use std::path::Path;
+use std::time::Duration;
+
+use imss_core::envelope::{ForwardPath, Syntax};
+
+use super::*;
+use crate::outbound::NextHop;
+
+fn read(text: &str) -> Result<Config, Mistakes> {
+    parse(text, "imss.toml", Path::new("/etc/imss"))
+}
+
+#[test]
+fn nothing_at_all_is_the_defaults() {
+    for config in [Config::default(), read("").unwrap(), load(None).unwrap()] {
+        let [listener] = config.listeners.as_slice() else { panic!("one listener") };
+        assert_eq!(listener.address.to_string(), "127.0.0.1:2525");
+        assert_eq!(listener.mode, Mode::Edge);
+        assert_eq!(config.http.unwrap().to_string(), "127.0.0.1:8446");
+        assert_eq!(config.policy, None);
+        assert!(config.inbound.relaying.trusts("127.0.0.1".parse().unwrap()));
+        assert!(!config.inbound.relaying.trusts("192.0.2.1".parse().unwrap()));
+        assert!(config.inbound.relaying.domains.is_empty());
+        let maildir = NextHop::Maildir { dir: config.data_dir.join("maildir") };
+        assert_eq!(config.outbound.routing.default, maildir);
+    }
+}
+
+#[test]
+fn every_key() {
+    let config = read(
+        r#"
+        hostname = "MX1.example.com"
+        data-dir = "data"
+        relay-domains = ["example.com", "*.example.com"]
+        trusted-networks = ["192.0.2.0/24", "2001:db8::1"]
+        next-hop = "smtp://mail.example.com,backup.example.com:2525"
+
+        [next-hops]
+        "lists.example.com" = "lmtp://127.0.0.1:24"
+        "*.example.net" = "maildir"
+
+        [[listen]]
+        address = "0.0.0.0:25"
+        [[listen]]
+        address = "127.0.0.1:10026"
+        mode = "reinject"
+
+        [limits]
+        message-size = "20 MiB"
+        recipients = 100
+        messages-per-connection = 50
+        errors = 5
+        connections = 200
+        connections-per-client = 10
+        command-timeout = "2 minutes"
+        data-timeout = "1 minute"
+        message-timeout = "10 minutes"
+
+        [smtp]
+        allow-bad-dots = true
+        allow-source-routes = true
+        allow-partial = true
+        bare-line-ends = "refuse"
+        greeting-delay = "500 ms"
+
+        [scan]
+        threads = 3
+        deadline = "20 s"
+        clamd = "unix:/run/clamav/clamd.ctl"
+
+        [dns]
+        servers = ["192.0.2.53", "[2001:db8::53]:5353"]
+        timeout = "2 s"
+
+        [queue]
+        retry = ["1 minute", "1 hour"]
+        expire = "2 days"
+        delay-notice = "0 s"
+        deliveries = 40
+        deliveries-per-destination = 4
+        stop-timeout = "5 s"
+
+        [http]
+        address = "off"
+        "#,
+    )
+    .unwrap();
+    let path = |text| ForwardPath::parse(text, Syntax::default()).unwrap();
+    let hop = |text| config.outbound.routing.next_hop(&path(text)).to_string();
+    let seen = [
+        ("hostname", config.inbound.hostname.clone(), "mx1.example.com"),
+        ("hostname outbound", config.outbound.hostname.clone(), "mx1.example.com"),
+        ("data-dir", config.data_dir.display().to_string(), "/etc/imss/data"),
+        ("next-hop", hop("a@example.com"), "smtp://mail.example.com:25,backup.example.com:2525"),
+        ("next-hops, exact", hop("a@lists.example.com"), "lmtp://127.0.0.1:24"),
+        ("next-hops, below", hop("a@x.example.net"), "maildir:/etc/imss/data/maildir"),
+        ("listen", format!("{:?}", config.listeners.last().unwrap().mode), "Reinject"),
+        ("limits", format!("{:?}", config.inbound.limits.message_bytes), "20971520"),
+        ("smtp", format!("{:?}", config.inbound.line_ends), "Refuse"),
+        ("greeting-delay", format!("{:?}", config.inbound.early_talker_wait), "Some(500ms)"),
+        ("scan", format!("{:?}", config.scan.deadline), "20s"),
+        ("clamd", config.scan.clamd.as_ref().unwrap().to_string(), "/run/clamav/clamd.ctl"),
+        ("dns", config.dns.servers[0].to_string(), "192.0.2.53:53"),
+        ("retry", format!("{:?}", config.queue.retry), "[60s, 3600s]"),
+        ("delay-notice", format!("{:?}", config.queue.delay_notice), "None"),
+        ("stop-timeout", format!("{:?}", config.queue.grace), "5s"),
+        ("http", format!("{:?}", config.http), "None"),
+    ];
+    for (name, value, expected) in seen {
+        assert_eq!(value, expected, "{name}");
+    }
+    assert!(config.inbound.relaying.trusts("192.0.2.77".parse().unwrap()));
+    assert!(!config.inbound.relaying.trusts("127.0.0.1".parse().unwrap()));
+    assert_eq!(config.inbound.timeouts.command, Duration::from_secs(120));
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn mistakes_have_places_and_remedies() {
+    let cases = [
+        ("unknown key", "hostnam = \"x\"", (1, 1, "hostnam"), "did you mean `hostname`?"),
+        (
+            "unknown key in a table",
+            "[scan]\nthread = 2",
+            (2, 1, "scan.thread"),
+            "did you mean `threads`?",
+        ),
+        (
+            "unknown key, nothing near",
+            "[dns]\nzone = 1",
+            (2, 1, "dns.zone"),
+            "known keys are servers, timeout",
+        ),
+        ("wrong type", "hostname = 7", (1, 12, "hostname"), "write a string, such as `\"…\"`"),
+        (
+            "a table for a value",
+            "hostname.x = 7",
+            (1, 1, "hostname"),
+            "write a string, such as `\"…\"`",
+        ),
+        (
+            "a value for a table",
+            "limits = 1",
+            (1, 10, "limits"),
+            "write a table, such as `[…] with keys below it`",
+        ),
+        (
+            "not a host",
+            "hostname = \"a b\"",
+            (1, 12, "hostname"),
+            "write the node's full name, \"mx1.example.com\"",
+        ),
+        (
+            "out of range",
+            "[limits]\nrecipients = 0",
+            (2, 14, "limits.recipients"),
+            "write a number from 1 to 100000",
+        ),
+        (
+            "negative",
+            "[limits]\nrecipients = -1",
+            (2, 14, "limits.recipients"),
+            "write a number from 1 to 100000",
+        ),
+        (
+            "in a list",
+            "relay-domains = [\"a.example\", \"a b\"]",
+            (1, 31, "relay-domains[1]"),
+            "write a domain, or `*.` and a domain for all below it",
+        ),
+        (
+            "in an array of tables",
+            "[[listen]]\naddress = \"25\"",
+            (2, 11, "listen[0].address"),
+            "write \"0.0.0.0:25\", \"[::]:25\" or the like",
+        ),
+        (
+            "missing",
+            "[[listen]]\nmode = \"edge\"",
+            (1, 1, "listen[0].address"),
+            "add `address = \"0.0.0.0:25\"`",
+        ),
+        (
+            "not loopback",
+            "[[listen]]\naddress = \"0.0.0.0:10026\"\nmode = \"reinject\"",
+            (2, 11, "listen[0].address"),
+            "use an address of the loopback interface, such as \"127.0.0.1:10026\"",
+        ),
+        (
+            "a key of a domain",
+            "[next-hops]\n\"a b\" = \"mx\"",
+            (2, 1, "next-hops.a b"),
+            "write a domain, or `*.` and a domain for all below it, in quotes",
+        ),
+        (
+            "no such file",
+            "policy = \"none.toml\"",
+            (1, 10, "policy"),
+            "give the path of a readable file, absolute or from this file's folder",
+        ),
+        (
+            "half of TLS",
+            "[tls]",
+            (1, 1, "tls.certificate"),
+            "add `certificate = \"/etc/imss/tls/chain.pem\"`",
+        ),
+        (
+            "a time without unit",
+            "[queue]\nexpire = \"5\"",
+            (2, 10, "queue.expire"),
+            "write \"30 seconds\", \"5 minutes\", \"2 days\"",
+        ),
+        (
+            "after wide characters",
+            "# 設定\nhostname = \"会社\" # 社名",
+            (2, 12, "hostname"),
+            "write the node's full name, \"mx1.example.com\"",
+        ),
+    ];
+    for (name, text, (line, column, key), remedy) in cases {
+        let mistakes = read(text).expect_err(name);
+        let first = mistakes.iter().next().unwrap();
+        assert_eq!((first.line, first.column, first.key.as_str()), (line, column, key), "{name}");
+        assert_eq!(first.remedy.as_deref(), Some(remedy), "{name}");
+    }
+}
+
+#[test]
+fn all_mistakes_come_at_once_in_order() {
+    let text = "hostname = 1\nnext-hop = \"ftp://x\"\n[http]\naddress = 5\nport = 1\n= broken\n";
+    let mistakes = read(text).unwrap_err();
+    let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.line).collect();
+    assert_eq!(lines, [1, 2, 4, 5, 6]);
+}
+
+#[test]
+fn a_mistake_reads_like_a_compilers() {
+    let shown = read("[limits]\nrecipients = \"many\"\n").unwrap_err().to_string();
+    let expected = "\
+error: expected a whole number, found string
+ --> imss.toml:2:14 (limits.recipients)
+  |
+2 | recipients = \"many\"
+  |              ^^^^^^
+  = help: write a whole number, such as `10`
+";
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let mistakes = load(Some(Path::new("/nowhere/imss.toml"))).unwrap_err();
+    assert!(mistakes.to_string().contains("/nowhere/imss.toml"), "{mistakes}");
+}

@@ -1,0 +1,332 @@
+//! Decided copies → stable storage or the next hop, and what became of each recipient.
+//!
+//! In: what the policy decided. Out: one [`Disposition`] per envelope recipient, in order. All
+//! copies, notices and bounces of one message are one commit: after a crash all of them exist or
+//! none does. Nothing is answered with 250 before that commit, or before the next hop's 250 where a
+//! proxy stores nothing.
+
+use bytes::Bytes;
+use imss_core::edit::{Piece, Rope};
+use imss_core::envelope::{Envelope, ForwardPath, RcptParameters, Recipient};
+use imss_core::ids::QueueId;
+use imss_policy::apply::Copy;
+use imss_policy::{Decisions, FinalAction};
+use jiff::Zoned;
+
+use crate::gateway::Gateway;
+use crate::ids::unix_millis;
+use crate::inbound::reply::{self, Reply};
+use crate::inbound::{Mode, Received, trace};
+use crate::notices::own_message;
+use crate::observe::AtOnce;
+use crate::outbound::{Attempt, Failure, Scope};
+use crate::pipeline::Outgoing;
+use crate::proxy;
+use crate::queue::{Cause, Report, Reported};
+use crate::spool::body::Content;
+use crate::spool::{Accepted, CopyRecord, Destination, Summary};
+
+/// What became of one recipient's copy when the reply is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disposition {
+    /// On stable storage, on its way: to the next hop, the quarantine, or somebody's decision.
+    Stored,
+    /// The next hop has it.
+    Delivered(Reply),
+    /// Accepted and thrown away, as a rule says.
+    Discarded,
+    /// Accepted, and reported to the sender as undeliverable.
+    Bounced,
+    /// Not accepted, for good.
+    Rejected(Reply),
+    /// Not accepted now.
+    Deferred(Reply),
+}
+
+/// The one reply to the end of data that fits `dispositions`.
+#[must_use]
+pub fn reply_to(id: QueueId, dispositions: &[Disposition]) -> Reply {
+    let refused = dispositions.iter().find_map(|disposition| match disposition {
+        Disposition::Deferred(reply) | Disposition::Rejected(reply) => Some(reply.clone()),
+        _ => None,
+    });
+    let delivered = dispositions.iter().find_map(|disposition| match disposition {
+        Disposition::Delivered(reply) => Some(reply.clone()),
+        _ => None,
+    });
+    refused
+        .or(delivered)
+        .unwrap_or_else(|| Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}")))
+}
+
+/// Refuses a message for all its recipients.
+#[must_use]
+pub fn refuse(received: &Received, gateway: &Gateway, reply: &Reply) -> Vec<Disposition> {
+    let word = if reply.is_transient() { "deferred" } else { "rejected" };
+    let reason = reply.to_string();
+    received
+        .envelope
+        .recipients
+        .iter()
+        .map(|recipient| {
+            log(received, gateway, &recipient.path, word, &reason);
+            if reply.is_transient() {
+                Disposition::Deferred(reply.clone())
+            } else {
+                Disposition::Rejected(reply.clone())
+            }
+        })
+        .collect()
+}
+
+/// Queues a message as it is, for all its recipients: it was scanned before.
+pub async fn pass_on(received: Received, gateway: &Gateway) -> Vec<Disposition> {
+    let copy = CopyRecord {
+        reverse_path: received.envelope.reverse_path.clone(),
+        parameters: received.envelope.parameters.clone(),
+        recipients: received.envelope.recipients.clone(),
+        rope: traced(&Rope::original(received.body.len()), &trace_field(&received, gateway)),
+        destination: Destination::NextHop,
+        summary: Summary::default(),
+    };
+    let stored = vec![Disposition::Stored; received.envelope.recipients.len()];
+    store(&received, gateway, vec![accepted(&received, vec![copy], None)], stored).await
+}
+
+/// Stores or sends what was decided.
+pub async fn dispatch(
+    received: &Received,
+    outgoing: Outgoing,
+    gateway: &Gateway,
+) -> Vec<Disposition> {
+    let decisions = &outgoing.decisions;
+    if let Some(reply) = whole_refusal(decisions) {
+        return refuse(received, gateway, &reply);
+    }
+    let copies = copies(received, &outgoing, &trace_field(received, gateway));
+    let mut messages = Vec::new();
+    messages.extend(bounce(received, decisions, gateway));
+    for notice in &outgoing.applied.notices {
+        let message = notice.message.clone().into();
+        messages.push(own_message(gateway.ids().next(), notice.to.clone(), message, "notice"));
+    }
+    if received.mode == Mode::Proxy
+        && messages.is_empty()
+        && let [only] = copies.as_slice()
+        && only.destination == Destination::NextHop
+    {
+        return proxy::hand_over(received, only.clone(), decisions, gateway).await;
+    }
+    if !copies.is_empty() {
+        let record = copies.iter().any(|copy| copy.destination != Destination::NextHop);
+        messages.push(accepted(received, copies, record.then_some(&outgoing)));
+    }
+    let dispositions =
+        decisions.recipients.iter().map(|decision| disposition(&decision.action)).collect();
+    let dispositions = store(received, gateway, messages, dispositions).await;
+    for ((decision, disposition), recipient) in
+        decisions.recipients.iter().zip(&dispositions).zip(&received.envelope.recipients)
+    {
+        let reason = decision.rule.as_deref().unwrap_or_default();
+        match disposition {
+            Disposition::Discarded => log(received, gateway, &recipient.path, "discarded", reason),
+            Disposition::Bounced => log(received, gateway, &recipient.path, "bounced", reason),
+            _ => {}
+        }
+    }
+    dispositions
+}
+
+/// Commits `messages`; on success the dispositions are `then`.
+pub(crate) async fn store(
+    received: &Received,
+    gateway: &Gateway,
+    messages: Vec<Accepted>,
+    then: Vec<Disposition>,
+) -> Vec<Disposition> {
+    if messages.is_empty() {
+        return then;
+    }
+    match gateway.queue().submit(messages).await {
+        Ok(()) => then,
+        Err(error) => {
+            tracing::error!(id = %received.id, %error, "a message could not be stored");
+            refuse(received, gateway, &reply::spool_failed(&error))
+        }
+    }
+}
+
+/// One message for the spool.
+pub(crate) fn accepted(
+    received: &Received,
+    copies: Vec<CopyRecord>,
+    record: Option<&Outgoing>,
+) -> Accepted {
+    let record = record.and_then(|outgoing| serde_json::to_vec(&outgoing.record).ok());
+    Accepted {
+        id: received.id,
+        received_unix_millis: received.received_at_unix_millis,
+        body: received.body.clone(),
+        copies,
+        record: record.unwrap_or_default().into(),
+    }
+}
+
+/// SMTP has one reply for all recipients: a refusal fits only if it is everybody's, and a delay
+/// only if it is for everybody.
+fn whole_refusal(decisions: &Decisions) -> Option<Reply> {
+    let actions = || decisions.recipients.iter().map(|decision| &decision.action);
+    if actions().any(|action| *action == FinalAction::Defer) {
+        let text = "The message cannot be checked now; please try again later";
+        return Some(Reply::new(451, (4, 7, 1), text));
+    }
+    let all_rejected = actions().all(|action| matches!(action, FinalAction::Reject { .. }));
+    let FinalAction::Reject { code, status, text } = actions().next().filter(|_| all_rejected)?
+    else {
+        return None;
+    };
+    Some(Reply::new(*code, *status, text.to_string()))
+}
+
+fn disposition(action: &FinalAction) -> Disposition {
+    match action {
+        FinalAction::Delete => Disposition::Discarded,
+        FinalAction::Bounce { .. } | FinalAction::Reject { .. } => Disposition::Bounced,
+        _ => Disposition::Stored,
+    }
+}
+
+fn copies(received: &Received, outgoing: &Outgoing, field: &Bytes) -> Vec<CopyRecord> {
+    let record = |copy: &Copy| {
+        let destination = destination(copy)?;
+        let recipients = recipients(&received.envelope, copy);
+        (!recipients.is_empty()).then(|| CopyRecord {
+            reverse_path: received.envelope.reverse_path.clone(),
+            parameters: received.envelope.parameters.clone(),
+            recipients,
+            rope: traced(&copy.rope, field),
+            destination,
+            summary: summary(copy, outgoing),
+        })
+    };
+    outgoing.applied.copies.iter().filter_map(record).collect()
+}
+
+/// Our own trace field, whole.
+fn trace_field(received: &Received, gateway: &Gateway) -> Bytes {
+    let value = trace::received_field(received, gateway.hostname(), &Zoned::now());
+    format!("Received: {value}\r\n").into()
+}
+
+/// A rope with `field` in front.
+fn traced(rope: &Rope, field: &Bytes) -> Rope {
+    let mut pieces = Vec::with_capacity(rope.pieces.len().saturating_add(1));
+    pieces.push(Piece::Inserted(field.clone()));
+    pieces.extend_from_slice(&rope.pieces);
+    Rope { pieces }
+}
+
+fn destination(copy: &Copy) -> Option<Destination> {
+    if let Some(area) = &copy.archive {
+        return Some(Destination::Archive { area: area.clone() });
+    }
+    match &copy.action {
+        FinalAction::Deliver | FinalAction::Redirect { .. } => Some(Destination::NextHop),
+        FinalAction::Quarantine { area } => {
+            Some(Destination::Quarantine { area: area.to_string() })
+        }
+        FinalAction::Hold { reason } => Some(Destination::Hold { reason: reason.to_string() }),
+        _ => None,
+    }
+}
+
+fn recipients(envelope: &Envelope, copy: &Copy) -> Vec<Recipient> {
+    let redirected = matches!(copy.action, FinalAction::Redirect { .. }) && copy.archive.is_none();
+    let named = copy.recipients.iter().filter(|_| !redirected);
+    let mut all: Vec<Recipient> =
+        named.filter_map(|place| envelope.recipients.get(*place)).cloned().collect();
+    for path in &copy.extra_recipients {
+        if all.iter().all(|known| known.path != *path) {
+            all.push(Recipient { path: path.clone(), parameters: RcptParameters::default() });
+        }
+    }
+    all
+}
+
+fn summary(copy: &Copy, outgoing: &Outgoing) -> Summary {
+    let first = copy.recipients.first().and_then(|place| outgoing.decisions.recipients.get(*place));
+    let found = &outgoing.record.findings;
+    let findings =
+        found.found.iter().map(|finding| format!("{}: {}", finding.engine, finding.name));
+    let gaps = found
+        .gaps
+        .iter()
+        .map(|gap| format!("not looked at ({}): {}", gap.reason.as_str(), gap.detail));
+    Summary {
+        subject: outgoing.record.subject.chars().take(200).collect(),
+        verdict: outgoing.decisions.verdict.as_str().to_owned(),
+        rule: first.and_then(|decision| decision.rule.as_deref()).map(str::to_owned),
+        reasons: findings.chain(gaps).take(20).collect(),
+    }
+}
+
+/// The notification for recipients that are refused when it is too late for a reply.
+fn bounce(received: &Received, decisions: &Decisions, gateway: &Gateway) -> Option<Accepted> {
+    let refused = |(recipient, action): (&Recipient, &FinalAction)| {
+        let (enhanced, text) = match action {
+            FinalAction::Reject { status: (_, subject, detail), text, .. } => {
+                ((5, *subject, *detail), text)
+            }
+            FinalAction::Bounce { text } => ((5, 7, 1), text),
+            _ => return None,
+        };
+        let failure = Failure::own(enhanced, text.to_string(), Scope::Recipient);
+        let attempt = Attempt::Permanent(failure);
+        Some(Reported { recipient: recipient.clone(), attempt, cause: Cause::Failed })
+    };
+    let actions = decisions.recipients.iter().map(|decision| &decision.action);
+    let recipients: Vec<_> =
+        received.envelope.recipients.iter().zip(actions).filter_map(refused).collect();
+    undeliverable(received, recipients, gateway)
+}
+
+/// The notification to the sender about `recipients`, if somebody may be told.
+pub(crate) fn undeliverable(
+    received: &Received,
+    mut recipients: Vec<Reported>,
+    gateway: &Gateway,
+) -> Option<Accepted> {
+    recipients.retain(|one| one.recipient.parameters.notify.is_none_or(|notify| notify.failure));
+    if recipients.is_empty() || received.envelope.reverse_path.is_null() {
+        return None;
+    }
+    gateway.notifier().notice(&Report {
+        id: received.id,
+        reverse_path: received.envelope.reverse_path.clone(),
+        parameters: received.envelope.parameters.clone(),
+        received_unix_millis: received.received_at_unix_millis,
+        now_unix_millis: unix_millis(),
+        recipients,
+        content: Content { body: received.body.clone(), rope: Rope::original(received.body.len()) },
+    })
+}
+
+/// One line of the mail log.
+pub(crate) fn log(
+    received: &Received,
+    gateway: &Gateway,
+    recipient: &ForwardPath,
+    word: &str,
+    why: &str,
+) {
+    gateway.logs().at_once(&AtOnce {
+        id: received.id,
+        reverse_path: &received.envelope.reverse_path,
+        recipient,
+        size: received.body.len(),
+        disposition: word,
+        host: None,
+        reason: why,
+    });
+}

@@ -1,0 +1,230 @@
+//! What one running node shares: the policy and scanner of the moment, the worker pool, the queue,
+//! the way out, the logs. Everything that can change while it runs is one immutable value behind
+//! an atomic pointer.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use imss_core::envelope::Client;
+use imss_core::ids::QueueId;
+use imss_core::limits::StopFlag;
+use imss_scan::{RunError, Runner};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::dispatch;
+use crate::ids::QueueIds;
+use crate::inbound::{Acceptor, Received, Reply};
+use crate::judge::Judge;
+use crate::observe::Logs;
+use crate::outbound::Outbound;
+use crate::pipeline::{self, MessageRules};
+use crate::queue::{Notifier, Queue};
+use crate::spool::writer::BodyWriter;
+use imss_scan::lookup::Lookups;
+
+/// Octets of memory that messages being scanned may take together, as far as it can be foreseen.
+const SCAN_MEMORY_BYTES: u64 = 224 << 20;
+/// Memory of one scan per octet of the message: the octets themselves and what they decode to.
+const MEMORY_PER_OCTET: u64 = 2;
+/// Messages below this size are never made to wait for memory: the number of sessions bounds them.
+const SMALL_BYTES: u64 = 512 << 10;
+/// Messages that crashed a worker and are remembered until they come again.
+const CRASHES_KEPT: usize = 1_024;
+/// Octets one permit of the memory gate stands for.
+const PERMIT_BYTES: u64 = 64 << 10;
+
+/// One node. See the module.
+pub struct Gateway {
+    parts: Parts,
+    judge: ArcSwap<Judge>,
+    memory: Arc<Semaphore>,
+    crashed: Mutex<VecDeque<u64>>,
+}
+
+/// What a gateway is put together from.
+pub struct Parts {
+    /// The node's name.
+    pub hostname: String,
+    /// What every message must keep to.
+    pub rules: MessageRules,
+    /// Threads that read and scan.
+    pub runner: Runner,
+    /// Who answers the engines' questions.
+    pub lookups: Lookups,
+    /// Where accepted mail is.
+    pub queue: Queue,
+    /// The way out.
+    pub outbound: Arc<Outbound>,
+    /// Who writes delivery status notifications.
+    pub notifier: Arc<dyn Notifier>,
+    /// Logs.
+    pub logs: Arc<Logs>,
+    /// Queue IDs.
+    pub ids: Arc<QueueIds>,
+}
+
+impl Gateway {
+    /// A gateway that judges by `judge`.
+    #[must_use]
+    pub fn new(parts: Parts, judge: Judge) -> Self {
+        let permits = usize::try_from(SCAN_MEMORY_BYTES / PERMIT_BYTES).unwrap_or(1);
+        Self {
+            parts,
+            judge: ArcSwap::from_pointee(judge),
+            memory: Arc::new(Semaphore::new(permits)),
+            crashed: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// Judges by `judge` from the next message on. Messages under way keep the old one.
+    pub fn swap(&self, judge: Judge) {
+        self.judge.store(Arc::new(judge));
+    }
+
+    /// The policy and scanner of the moment.
+    #[must_use]
+    pub fn judge(&self) -> Arc<Judge> {
+        self.judge.load_full()
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn hostname(&self) -> &str {
+        &self.parts.hostname
+    }
+
+    /// What every message must keep to.
+    #[must_use]
+    pub fn message_rules(&self) -> MessageRules {
+        self.parts.rules
+    }
+
+    /// Who answers the engines' questions.
+    #[must_use]
+    pub fn lookups(&self) -> &Lookups {
+        &self.parts.lookups
+    }
+
+    /// Where accepted mail is.
+    #[must_use]
+    pub fn queue(&self) -> &Queue {
+        &self.parts.queue
+    }
+
+    /// The way out.
+    #[must_use]
+    pub fn outbound(&self) -> &Outbound {
+        &self.parts.outbound
+    }
+
+    /// Who writes delivery status notifications.
+    #[must_use]
+    pub fn notifier(&self) -> &dyn Notifier {
+        self.parts.notifier.as_ref()
+    }
+
+    /// Logs.
+    #[must_use]
+    pub fn logs(&self) -> &Logs {
+        &self.parts.logs
+    }
+
+    /// Queue IDs.
+    #[must_use]
+    pub fn ids(&self) -> &QueueIds {
+        &self.parts.ids
+    }
+
+    /// The worker pool.
+    #[must_use]
+    pub fn runner(&self) -> &Runner {
+        &self.parts.runner
+    }
+
+    /// Runs `job` on the worker pool.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError`]: it crashed, did not end in time, or the pool is full.
+    pub async fn on_worker<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&StopFlag) -> T + Send + 'static,
+    ) -> Result<T, RunError> {
+        let (done, result) = oneshot::channel();
+        self.parts.runner.run(job, move |outcome| {
+            // A receiver that is gone belongs to a session that was cut: nobody waits.
+            let _ = done.send(outcome);
+        });
+        result.await.unwrap_or_else(|_| Err(RunError::Crashed("the worker went away".to_owned())))
+    }
+
+    /// Whether `received` crashes a worker for the first time, as far as is remembered. A crash may
+    /// be ours and pass; the client is asked to come again once, and then the policy answers it.
+    #[must_use]
+    pub fn first_crash(&self, received: &Received) -> bool {
+        let mut hasher = DefaultHasher::new();
+        received.envelope.reverse_path.hash(&mut hasher);
+        received.body.len().hash(&mut hasher);
+        if let Ok(start) = received.body.read(0..received.body.len().min(64 << 10)) {
+            start.hash(&mut hasher);
+        }
+        let message = hasher.finish();
+        let mut crashed = self.crashed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = crashed.iter().position(|known| *known == message) {
+            crashed.remove(place);
+            return false;
+        }
+        if crashed.len() >= CRASHES_KEPT {
+            crashed.pop_front();
+        }
+        crashed.push_back(message);
+        true
+    }
+
+    /// Waits until a message of `bytes` octets may be held in memory and scanned, and holds that
+    /// memory for as long as the permit lives. The largest ones go one by one.
+    pub async fn memory_for(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        if bytes < SMALL_BYTES {
+            return None;
+        }
+        let wanted = bytes.saturating_mul(MEMORY_PER_OCTET).min(SCAN_MEMORY_BYTES);
+        let permits = u32::try_from(wanted / PERMIT_BYTES).unwrap_or(u32::MAX);
+        Arc::clone(&self.memory).acquire_many_owned(permits).await.ok()
+    }
+
+    /// Whether new mail can be accepted.
+    ///
+    /// # Errors
+    ///
+    /// Why not, in a few words.
+    pub fn readiness(&self) -> Result<(), String> {
+        if self.parts.queue.is_healthy() {
+            Ok(())
+        } else {
+            Err("the spool takes no mail: its disk is full or failed".to_owned())
+        }
+    }
+}
+
+impl Acceptor for Gateway {
+    fn next_id(&self) -> QueueId {
+        self.parts.ids.next()
+    }
+
+    fn admit(&self, _client: &Client) -> Result<(), Reply> {
+        self.readiness().map_err(|_| Reply::new(421, (4, 3, 1), "Insufficient system storage"))
+    }
+
+    fn body_writer(&self, id: QueueId) -> BodyWriter {
+        self.parts.queue.body_writer(id)
+    }
+
+    async fn accept(&self, received: Received) -> Reply {
+        metrics::counter!("imss_messages_received_total").increment(1);
+        let id = received.id;
+        let dispositions = pipeline::process(received, self).await;
+        dispatch::reply_to(id, &dispositions)
+    }
+}

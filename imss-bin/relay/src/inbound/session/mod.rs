@@ -1,0 +1,305 @@
+//! One SMTP session, without sockets, clock or waiting.
+//!
+//! In: the octets the client sent, in pieces of any size ([`Session::step`]). Out: replies, as
+//! octets to send ([`Session::output`]), and [`Event`]s for whoever drives it: a message
+//! begins, here are octets of it, it is complete. The replies and messages that come out do not
+//! depend on how the input was cut.
+//!
+//! The driver must send the output before it waits for input, and must answer [`Event::End`] with
+//! [`Session::answer`]. Nothing of a transaction outlives it: RSET, EHLO, HELO, STARTTLS, the end
+//! of the message and every refusal of content drop all of it at once.
+
+use std::sync::Arc;
+
+use imss_core::envelope::{Client, Envelope, MailParameters, Recipient, ReversePath};
+
+use super::command::{Command, CommandError};
+use super::reply::{self, Reply};
+use super::settings::{LineEnds, Settings};
+use super::{Mode, Protocol};
+
+mod commands;
+mod transfer;
+
+use transfer::Transfer;
+
+/// Octets of a command line, with its line end. RFC 5321 §4.5.3.1.4 wants 512, and its extensions
+/// less than 1,300 together.
+const MAX_LINE_BYTES: usize = 2_048;
+
+/// One session. See the module.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    mode: Mode,
+    client: Client,
+    is_trusted: bool,
+    offers_tls: bool,
+    shed: Option<Reply>,
+    phase: Phase,
+    greeting: Option<Hello>,
+    transaction: Option<Transaction>,
+    transfer: Option<Transfer>,
+    counts: Counts,
+    output: Vec<u8>,
+}
+
+/// What the driver does next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// Nothing; call again with the rest of the input.
+    Continue,
+    /// The input is used up, or its rest is the beginning of a line: send the output, read more.
+    More,
+    /// A message begins: make a place for its body.
+    Begin,
+    /// Octets of the message, in order.
+    Content(&'a [u8]),
+    /// The message will not be taken: drop its body.
+    Abandon,
+    /// The message is complete. Call [`Session::answer`] before the next step.
+    End(Box<Complete>),
+    /// Send the output, throw away all input that came before the handshake, do it, and call
+    /// [`Session::secured`].
+    StartTls,
+    /// The client said goodbye: send the output and close. A body that was begun is dropped.
+    Quit,
+    /// We end it. As [`Event::Quit`], but the client may still be sending: without reading that
+    /// for a while, the reply could be lost on its way.
+    Close,
+}
+
+/// A complete message, except for its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complete {
+    /// The envelope.
+    pub envelope: Envelope,
+    /// How it came in.
+    pub protocol: Protocol,
+    /// What the listener is for.
+    pub mode: Mode,
+}
+
+/// What [`Session::step`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// Octets of the input that are used up.
+    pub consumed: usize,
+    /// What to do.
+    pub event: Event<'a>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Before a command line.
+    Command,
+    /// Inside a command line that is too long.
+    Overlong,
+    /// Inside a message.
+    Content,
+    /// After a message, before its reply.
+    Answer,
+    /// Between the reply to STARTTLS and the handshake.
+    Handshake,
+    /// After the last reply.
+    Closed,
+}
+
+/// How the client introduced itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hello {
+    Helo,
+    Ehlo,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    reverse_path: ReversePath,
+    parameters: MailParameters,
+    recipients: Vec<Recipient>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    messages: u32,
+    errors: u32,
+    idle: u32,
+}
+
+impl Session {
+    /// A session with the client at `client.ip`. `offers_tls` says whether STARTTLS is there.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, mode: Mode, client: Client, offers_tls: bool) -> Self {
+        let is_trusted = settings.relaying.trusts(client.ip);
+        Self {
+            settings,
+            mode,
+            client,
+            is_trusted,
+            offers_tls,
+            shed: None,
+            phase: Phase::Command,
+            greeting: None,
+            transaction: None,
+            transfer: None,
+            counts: Counts::default(),
+            output: Vec::with_capacity(512),
+        }
+    }
+
+    /// Writes the greeting.
+    pub fn greet(&mut self) {
+        let text = format!("{} ESMTP imss", self.settings.hostname);
+        Reply::plain(220, text).write_to(&mut self.output);
+    }
+
+    /// Says whether new messages are welcome: with a reply, `MAIL FROM` gets it.
+    pub fn set_shed(&mut self, shed: Option<Reply>) {
+        self.shed = shed;
+    }
+
+    /// Reads from `input`, everything that was received and not consumed yet.
+    pub fn step<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
+        match self.phase {
+            Phase::Command => self.read_command(input),
+            Phase::Overlong => self.skip_line(input),
+            Phase::Content => self.read_content(input),
+            // Without an answer or a handshake nothing goes on; the driver did not keep to the
+            // rules, and the session stays where it is.
+            Phase::Answer | Phase::Handshake => Step { consumed: 0, event: Event::More },
+            Phase::Closed => Step { consumed: input.len(), event: Event::Close },
+        }
+    }
+
+    /// Replies to the message that [`Event::End`] handed over.
+    pub fn answer(&mut self, reply: &Reply) {
+        if self.phase != Phase::Answer {
+            return;
+        }
+        self.drop_transaction();
+        self.counts.messages = self.counts.messages.saturating_add(1);
+        self.counts.idle = 0;
+        reply.write_to(&mut self.output);
+        self.phase = if reply.closes() { Phase::Closed } else { Phase::Command };
+    }
+
+    /// Refuses the message that is coming in, for want of a place to put it. The driver has
+    /// dropped the body; the client reads `reply` at the end of its data.
+    pub fn refuse(&mut self, reply: Reply) {
+        if let Some(transfer) = &mut self.transfer {
+            transfer.refuse(reply);
+        }
+    }
+
+    /// Goes on inside TLS; `tls` names version and cipher suite. All that was said before is
+    /// forgotten (RFC 3207 §4.2).
+    pub fn secured(&mut self, tls: String) {
+        self.drop_transaction();
+        self.greeting = None;
+        self.client.helo.clear();
+        self.client.tls = Some(tls);
+        self.offers_tls = false;
+        self.phase = Phase::Command;
+    }
+
+    /// Ends the session with `reply`, unasked: 421 when we stop or the client is too slow.
+    pub fn close_with(&mut self, reply: &Reply) {
+        reply.write_to(&mut self.output);
+        self.phase = Phase::Closed;
+    }
+
+    /// The replies to send, to be emptied after sending.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// The client, as far as it is known.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether a message is on its way: its first octets were asked for, its end is not there.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        self.transfer.is_some()
+    }
+
+    fn read_command<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
+        let Some(end) = memchr::memchr(b'\n', input.get(..MAX_LINE_BYTES).unwrap_or(input)) else {
+            if input.len() < MAX_LINE_BYTES {
+                return Step { consumed: 0, event: Event::More };
+            }
+            self.phase = Phase::Overlong;
+            return self.skip_line(input);
+        };
+        let consumed = end.saturating_add(1);
+        let line = input.get(..end).unwrap_or_default();
+        let is_last = consumed == input.len();
+        let event = match line.strip_suffix(b"\r") {
+            Some(line) => self.obey(line, is_last),
+            // Only the end of a message must be exact; `printf 'QUIT\n' | nc` harms nobody.
+            None if self.settings.line_ends == LineEnds::Normalise => self.obey(line, is_last),
+            None => self.reject(&reply::bare_command_end()),
+        };
+        Step { consumed, event }
+    }
+
+    fn skip_line<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
+        match memchr::memchr(b'\n', input) {
+            None => Step { consumed: input.len(), event: Event::More },
+            Some(end) => {
+                self.phase = Phase::Command;
+                let event = self.reject(&reply::line_too_long());
+                Step { consumed: end.saturating_add(1), event }
+            }
+        }
+    }
+
+    fn obey(&mut self, line: &[u8], is_last: bool) -> Event<'static> {
+        match Command::parse(line) {
+            Ok(command) => self.run(command, is_last),
+            Err(error @ (CommandError::OutOfStep | CommandError::Foreign)) => {
+                self.close_with(&reply::bad_command(error));
+                Event::Close
+            }
+            Err(error) => self.reject(&reply::bad_command(error)),
+        }
+    }
+
+    fn accept(&mut self, reply: &Reply) -> Event<'static> {
+        reply.write_to(&mut self.output);
+        Event::Continue
+    }
+
+    /// Replies with 4yz or 5yz, and loses patience at last.
+    fn reject(&mut self, reply: &Reply) -> Event<'static> {
+        reply.write_to(&mut self.output);
+        if reply.closes() {
+            self.phase = Phase::Closed;
+            return Event::Close;
+        }
+        self.counts.errors = self.counts.errors.saturating_add(1);
+        if self.counts.errors < self.settings.limits.errors {
+            return Event::Continue;
+        }
+        self.close_with(&reply::too_many_errors());
+        Event::Close
+    }
+
+    fn drop_transaction(&mut self) {
+        self.transaction = None;
+        self.transfer = None;
+    }
+
+    fn protocol(&self, parameters: &MailParameters) -> Protocol {
+        match (self.greeting, parameters.smtputf8, self.client.tls.is_some()) {
+            (Some(Hello::Ehlo), true, true) => Protocol::Utf8Smtps,
+            (Some(Hello::Ehlo), true, false) => Protocol::Utf8Smtp,
+            (Some(Hello::Ehlo), false, true) => Protocol::Esmtps,
+            (Some(Hello::Ehlo), false, false) => Protocol::Esmtp,
+            (_, _, true) => Protocol::Smtps,
+            (_, _, false) => Protocol::Smtp,
+        }
+    }
+}

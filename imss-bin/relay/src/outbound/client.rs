@@ -1,0 +1,426 @@
+//! The deliverer: routes a job, and sends it over a reused or new session.
+//!
+//! In: a [`Job`]. Out: what became of each recipient. Servers of a next hop are tried in order:
+//! a server that cannot be reached, breaks off before the data or answers 4yz before the data is
+//! followed by the next one; a reply after the data, or a lost one, is final for this attempt.
+
+use std::sync::Arc;
+
+use hickory_resolver::TokioResolver;
+use imss_core::envelope::{Domain, ForwardPath};
+
+use super::pool::{Peer, Pool};
+use super::session::{Opener, Protocol, Session, Target};
+use super::transaction::{Fate, Mail, Stage};
+use super::{
+    Attempt, Deliverer, DestinationKey, Failure, Handover, Job, NextHop, Scope, Server,
+    ServerReply, Settings, Tls, maildir, mx,
+};
+
+/// The delivering client. One for the whole process; it keeps the open sessions.
+pub struct Outbound {
+    settings: Settings,
+    resolver: TokioResolver,
+    tls: Tls,
+    pool: Arc<Pool>,
+}
+
+/// The replies of the next hop to one transaction, to be passed through to our own client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// The server that gave them.
+    pub host: String,
+    /// Per recipient, in order: the refusal of the recipient, or the final reply for it.
+    pub recipients: Vec<ServerReply>,
+}
+
+/// One recipient's fate, where it was met, and whether that server knows DSN.
+#[derive(Debug, Clone)]
+struct Met {
+    fate: Fate,
+    host: Option<Arc<str>>,
+    handover: Handover,
+}
+
+/// The servers to try for some recipients of a job.
+struct Plan {
+    protocol: Protocol,
+    servers: Vec<Server>,
+    /// The recipients' domain, when the servers are its MX: for the loop check.
+    domain: Option<String>,
+}
+
+impl Outbound {
+    /// A client with these settings.
+    #[must_use]
+    pub fn new(settings: Settings, resolver: TokioResolver, tls: Tls) -> Self {
+        let pool = Pool::new(settings.pool, settings.timeouts.quit);
+        Self { settings, resolver, tls, pool }
+    }
+
+    /// Sends `job` in one transaction and gives the server's own replies: for the before-queue proxy.
+    /// The next hop is the job's, else the first recipient's, and must be SMTP, LMTP or MX.
+    ///
+    /// What we found ourselves (too large, no SMTPUTF8) is put in the form of a reply.
+    ///
+    /// # Errors
+    ///
+    /// No server replied for somebody: nothing was delivered, unless the session broke after the data.
+    pub async fn transaction(&self, job: Job) -> Result<Transaction, Failure> {
+        let nobody = || Failure::own((5, 5, 1), "no recipient", Scope::Message);
+        let first = job.recipients.first().ok_or_else(nobody)?;
+        let next_hop = self.next_hop(&job, &first.path).clone();
+        let Some(plan) = self.plan(&next_hop, &first.path).await? else {
+            let text = "a Maildir gives no replies";
+            return Err(Failure::own((4, 3, 5), text, Scope::Destination));
+        };
+        let everybody: Vec<usize> = (0..job.recipients.len()).collect();
+        let all = self.send(&job, everybody, &plan).await;
+        let host = all.iter().find_map(|met| met.host.clone());
+        let mut recipients = Vec::with_capacity(all.len());
+        // Once somebody has the message, an error for all would make it arrive twice.
+        let someone = all.iter().any(|met| matches!(met.fate, Fate::Accepted(_)));
+        for met in all {
+            let (failure, is_reply) = match met.fate {
+                Fate::Accepted(reply) | Fate::Refused(reply, _) => {
+                    recipients.push(reply);
+                    continue;
+                }
+                Fate::Unfit(failure) => {
+                    let of_message = failure.scope != Scope::Destination;
+                    (failure, of_message)
+                }
+                Fate::Lost(..) => (lost(met), false),
+            };
+            if !is_reply && !someone {
+                return Err(failure);
+            }
+            recipients.push(own_reply(failure));
+        }
+        let host = host.map(|host| host.to_string()).unwrap_or_default();
+        Ok(Transaction { host, recipients })
+    }
+
+    /// Says goodbye to all servers. Sessions in use end with their transaction.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn next_hop<'a>(&'a self, job: &'a Job, recipient: &ForwardPath) -> &'a NextHop {
+        job.next_hop.as_ref().unwrap_or_else(|| self.settings.routing.next_hop(recipient))
+    }
+
+    /// Which servers to try; `None` for a Maildir.
+    async fn plan(
+        &self,
+        next_hop: &NextHop,
+        recipient: &ForwardPath,
+    ) -> Result<Option<Plan>, Failure> {
+        let fixed = |protocol, servers: &[Server]| {
+            Ok(Some(Plan { protocol, servers: servers.to_vec(), domain: None }))
+        };
+        let domain = match next_hop {
+            NextHop::Maildir { .. } => return Ok(None),
+            NextHop::Smtp { servers } => return fixed(Protocol::Smtp, servers),
+            NextHop::Lmtp { servers } => return fixed(Protocol::Lmtp, servers),
+            NextHop::Mx => recipient.mailbox().map(|mailbox| mailbox.domain()),
+        };
+        let port = self.settings.mx_port;
+        match domain {
+            Some(Domain::Literal(ip)) => {
+                fixed(Protocol::Smtp, &[Server::Tcp { host: ip.to_string(), port }])
+            }
+            Some(Domain::Name(name)) => {
+                let hosts = mx::hosts(&self.resolver, name, &self.settings.hostname).await?;
+                let hosts = hosts.into_iter().take(self.settings.max_mx_hosts.max(1));
+                let servers = hosts.map(|host| Server::Tcp { host, port }).collect();
+                let domain = Some(name.clone());
+                Ok(Some(Plan { protocol: Protocol::Smtp, servers, domain }))
+            }
+            None => {
+                let text = "an address without a domain has no MX";
+                Err(Failure::own((5, 1, 2), text, Scope::Recipient))
+            }
+        }
+    }
+
+    /// Sends to those recipients of `job` whose numbers are in `wanted`. Gives as many results.
+    async fn send(&self, job: &Job, wanted: Vec<usize>, plan: &Plan) -> Vec<Met> {
+        let nowhere = || Failure::own((4, 4, 4), "no server to try", Scope::Destination);
+        let mut results: Vec<Met> = wanted.iter().map(|_| own(nowhere())).collect();
+        // Positions in `wanted` that still need somebody to take them.
+        let mut open: Vec<usize> = (0..wanted.len()).collect();
+        for server in &plan.servers {
+            let peer = Peer { protocol: plan.protocol, server: server.clone() };
+            // One server may ask for several transactions: "too many recipients".
+            loop {
+                let asked = open.len();
+                let chosen = open.iter().filter_map(|at| job.recipients.get(*wanted.get(*at)?));
+                let mail = Mail {
+                    reverse_path: &job.reverse_path,
+                    parameters: &job.parameters,
+                    recipients: chosen.collect(),
+                    content: &job.content,
+                };
+                let met = self.exchange(&peer, &mail, plan.domain.as_deref()).await;
+                let more = met.iter().any(|met| matches!(met.fate, Fate::Accepted(_)))
+                    && met.iter().any(|met| is_too_many(&met.fate));
+                let mut left = Vec::new();
+                for (at, met) in open.into_iter().zip(met) {
+                    if tries_on(&met.fate) {
+                        left.push(at);
+                    }
+                    if let Some(place) = results.get_mut(at) {
+                        *place = met;
+                    }
+                }
+                open = left;
+                if !more || open.is_empty() || open.len() >= asked {
+                    break;
+                }
+            }
+            if open.is_empty() {
+                break;
+            }
+        }
+        results
+    }
+
+    /// One transaction with one server.
+    async fn exchange(&self, peer: &Peer, mail: &Mail<'_>, domain: Option<&str>) -> Vec<Met> {
+        let all = |failure: Failure| -> Vec<Met> {
+            mail.recipients.iter().map(|_| own(failure.clone())).collect()
+        };
+        let Some(_permit) = self.pool.permit(peer).await else {
+            return all(Failure::own((4, 3, 2), "shutting down", Scope::Destination));
+        };
+        if let Some(session) = self.pool.take(peer) {
+            let met = self.run(peer, session, mail).await;
+            if !met.iter().any(is_stale) {
+                return met;
+            }
+        }
+        let session = match self.open(peer).await {
+            Ok(session) => session,
+            Err(failure) => return all(failure),
+        };
+        if let Some(domain) = domain
+            && session.greeting_name.eq_ignore_ascii_case(&self.settings.hostname)
+        {
+            return all(mx::loops_back(domain));
+        }
+        self.run(peer, session, mail).await
+    }
+
+    async fn run(&self, peer: &Peer, mut session: Session, mail: &Mail<'_>) -> Vec<Met> {
+        let fates = session.transaction(mail, &self.settings.timeouts).await;
+        let handover = match (session.capabilities.dsn, session.protocol) {
+            (true, _) => Handover::RelayedWithDsn,
+            (false, Protocol::Lmtp) => Handover::Final,
+            (false, Protocol::Smtp) => Handover::Relayed,
+        };
+        let host = Some(Arc::clone(&session.host));
+        self.pool.put(peer, session);
+        let met = |fate| Met { fate, host: host.clone(), handover };
+        fates.into_iter().map(met).collect()
+    }
+
+    /// Opens a session at the first address that gives one.
+    async fn open(&self, peer: &Peer) -> Result<Session, Failure> {
+        let opener = Opener { settings: &self.settings, tls: &self.tls, protocol: peer.protocol };
+        let (name, port) = match &peer.server {
+            Server::Unix { path } => return opener.open(Target::Unix(path)).await,
+            Server::Tcp { host, port } => (host, *port),
+        };
+        let mut last = Failure::own((4, 4, 4), "the host has no address", Scope::Destination);
+        for address in mx::addresses(&self.resolver, name, port).await? {
+            match opener.open(Target::Tcp { name, address }).await {
+                Ok(session) => return Ok(session),
+                Err(failure) => last = failure,
+            }
+        }
+        Err(last)
+    }
+
+    /// Delivers to one recipient's Maildir.
+    async fn store(&self, job: &Job, index: usize, dir: &std::path::Path) -> Attempt {
+        let Some(recipient) = job.recipients.get(index) else {
+            return Attempt::Transient(Failure::own((4, 3, 0), "no recipient", Scope::Recipient));
+        };
+        let (dir, hostname) = (dir.to_owned(), self.settings.hostname.clone());
+        let (reverse_path, recipient) = (job.reverse_path.clone(), recipient.path.clone());
+        let content = job.content.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            maildir::deliver(&maildir::Letter {
+                dir: &dir,
+                hostname: &hostname,
+                reverse_path: &reverse_path,
+                recipient: &recipient,
+                content: &content,
+            })
+        });
+        match written.await.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            Ok(path) => Attempt::Delivered {
+                host: "maildir".to_owned(),
+                reply: format!("delivered to {}", path.display()),
+                handover: Handover::Final,
+            },
+            Err(error) => {
+                let full = matches!(
+                    error.kind(),
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+                );
+                let enhanced = if full { (4, 3, 1) } else { (4, 3, 0) };
+                let text = format!("cannot write to the mailbox: {error}");
+                Attempt::Transient(Failure::own(enhanced, text, Scope::Destination))
+            }
+        }
+    }
+
+    /// Delivers to recipients who share a next hop and key.
+    async fn deliver_group(
+        &self,
+        job: &Job,
+        group: Vec<usize>,
+        next_hop: &NextHop,
+    ) -> Vec<Attempt> {
+        if let NextHop::Maildir { dir } = next_hop {
+            let mut attempts = Vec::with_capacity(group.len());
+            for index in group {
+                attempts.push(self.store(job, index, dir).await);
+            }
+            return attempts;
+        }
+        let first = group.first().and_then(|index| job.recipients.get(*index));
+        let Some(first) = first else { return Vec::new() };
+        let count = group.len();
+        match self.plan(next_hop, &first.path).await {
+            Ok(Some(plan)) => self.send(job, group, &plan).await.into_iter().map(attempt).collect(),
+            Ok(None) => Vec::new(),
+            Err(failure) => vec![failed(failure); count],
+        }
+    }
+}
+
+impl Deliverer for Outbound {
+    async fn deliver(&self, job: Job) -> Vec<Attempt> {
+        let mut groups: Vec<(DestinationKey, &NextHop, Vec<usize>)> = Vec::new();
+        for (index, recipient) in job.recipients.iter().enumerate() {
+            let next_hop = self.next_hop(&job, &recipient.path);
+            let key = DestinationKey::new(next_hop, &recipient.path);
+            match groups.iter_mut().find(|(known, _, _)| *known == key) {
+                Some((_, _, group)) => group.push(index),
+                None => groups.push((key, next_hop, vec![index])),
+            }
+        }
+        let missing = || Failure::own((4, 3, 0), "not attempted", Scope::Recipient);
+        let mut attempts = vec![Attempt::Transient(missing()); job.recipients.len()];
+        for (_, next_hop, group) in groups {
+            let results = self.deliver_group(&job, group.clone(), next_hop).await;
+            for (index, result) in group.into_iter().zip(results) {
+                if let Some(place) = attempts.get_mut(index) {
+                    *place = result;
+                }
+            }
+        }
+        attempts
+    }
+
+    fn destination(&self, recipient: &ForwardPath) -> DestinationKey {
+        DestinationKey::new(self.settings.routing.next_hop(recipient), recipient)
+    }
+}
+
+fn own(failure: Failure) -> Met {
+    Met { fate: Fate::Unfit(failure), host: None, handover: Handover::Relayed }
+}
+
+/// Whether the session was closed while it lay idle: nothing was tried yet.
+fn is_stale(met: &Met) -> bool {
+    match &met.fate {
+        Fate::Lost(_, stage) => *stage < Stage::End,
+        Fate::Refused(reply, stage) => reply.code == 421 && *stage < Stage::End,
+        Fate::Accepted(_) | Fate::Unfit(_) => false,
+    }
+}
+
+/// Whether the next server may be tried.
+fn tries_on(fate: &Fate) -> bool {
+    match fate {
+        Fate::Accepted(_) => false,
+        Fate::Refused(reply, stage) => {
+            *stage < Stage::End && (reply.code / 100 != 5 || is_too_many(fate))
+        }
+        Fate::Lost(_, stage) => *stage < Stage::End,
+        Fate::Unfit(failure) => failure.scope == Scope::Destination,
+    }
+}
+
+/// "Too many recipients" in its old and new form (RFC 5321 §4.5.3.1.10): try the rest again.
+fn is_too_many(fate: &Fate) -> bool {
+    matches!(fate, Fate::Refused(reply, Stage::Rcpt) if matches!(reply.code, 452 | 552))
+}
+
+fn attempt(met: Met) -> Attempt {
+    let too_many = is_too_many(&met.fate);
+    let host = met.host.as_ref().map(|host| host.to_string());
+    match met.fate {
+        Fate::Accepted(reply) => Attempt::Delivered {
+            host: host.unwrap_or_default(),
+            reply: reply.to_string(),
+            handover: met.handover,
+        },
+        Fate::Unfit(failure) => failed(failure),
+        Fate::Lost(..) => failed(lost(met)),
+        Fate::Refused(reply, stage) => {
+            let scope = match stage {
+                Stage::Rcpt => Scope::Recipient,
+                _ if reply.code == 421 => Scope::Destination,
+                _ => Scope::Message,
+            };
+            let (class, subject, detail) = reply.enhanced_or_class();
+            // A 2yz or 3yz where none belongs says nothing we can rely on.
+            let permanent = class == 5 && !too_many;
+            let enhanced = if permanent { (5, subject, detail) } else { (4, subject, detail) };
+            let failure =
+                Failure { host, code: Some(reply.code), enhanced, text: reply.text, scope };
+            if permanent { Attempt::Permanent(failure) } else { Attempt::Transient(failure) }
+        }
+    }
+}
+
+fn failed(failure: Failure) -> Attempt {
+    if failure.enhanced.0 == 5 { Attempt::Permanent(failure) } else { Attempt::Transient(failure) }
+}
+
+/// The failure of a session that broke. After the data it concerns the message: some content makes a
+/// server fall over, and other mail must not wait for it.
+fn lost(met: Met) -> Failure {
+    let (text, stage) = match met.fate {
+        Fate::Lost(text, stage) => (text, stage),
+        _ => (String::new(), Stage::Mail),
+    };
+    let (place, scope) = match stage {
+        Stage::Mail => ("at MAIL", Scope::Destination),
+        Stage::Rcpt => ("at RCPT", Scope::Destination),
+        Stage::Data => ("at DATA", Scope::Destination),
+        Stage::End => ("while sending the data", Scope::Message),
+    };
+    Failure {
+        host: met.host.map(|host| host.to_string()),
+        code: None,
+        enhanced: (4, 4, 2),
+        text: format!("{text} {place}"),
+        scope,
+    }
+}
+
+fn own_reply(failure: Failure) -> ServerReply {
+    let code = match failure.enhanced {
+        (5, 6, 7) => 553,
+        (5, 3, 4) => 552,
+        (5, _, _) => 554,
+        _ => 451,
+    };
+    ServerReply { code, enhanced: Some(failure.enhanced), text: failure.text }
+}

@@ -1,0 +1,10 @@
+//! The SMTP server, from the outside: the session as a state machine, and over real sockets.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+
+mod chunking;
+mod dialogues;
+mod smuggling;
+mod sockets;
+mod support;
+mod tls;
