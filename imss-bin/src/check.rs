@@ -1,0 +1,37 @@
+//! `imss check`: configuration and policy → every mistake, or what they amount to.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use imss_relay::config::{load, load_policy};
+use imss_scan::{Scanner, Settings};
+
+use crate::cli::Node;
+use crate::mistakes::{Failure, coloured};
+
+/// Reads everything the gateway would read, and says what is wrong with it.
+///
+/// # Errors
+///
+/// Every mistake in the configuration, or if it has none, in the policy.
+pub fn check(node: &Node) -> Result<ExitCode, Failure> {
+    let config = load(node.config.as_deref())?;
+    let policy = load_policy(config.policy.as_deref())?;
+    for warning in policy.warnings() {
+        anstream::eprintln!("{}", coloured(warning));
+    }
+    Scanner::new(Arc::clone(policy.plan()), Settings::default())
+        .map_err(|error| Failure::usage(format!("the policy cannot be compiled: {error}")))?;
+    let name = |path: Option<&std::path::Path>, none: &str| {
+        path.map_or_else(|| none.to_owned(), |path| path.display().to_string())
+    };
+    println!("configuration: {}", name(node.config.as_deref(), "the defaults"));
+    for listener in &config.listeners {
+        println!("  {listener}");
+    }
+    println!("  data in {}", config.data_dir.display());
+    println!("  next hop {}", config.outbound.routing.default);
+    println!("policy: {}", name(config.policy.as_deref(), "built in"));
+    println!("  version {}, {} questions", policy.version(), policy.plan().queries().count());
+    Ok(ExitCode::SUCCESS)
+}

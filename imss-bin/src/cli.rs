@@ -1,0 +1,293 @@
+//! What can be typed: the commands, their arguments and their help.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use imss_core::envelope::{ForwardPath, ReversePath, Syntax};
+use imss_core::ids::QueueId;
+
+/// An open mail security gateway: receives mail, unpacks it, scans it, judges it by a policy, and
+/// delivers or holds it. Mail it has answered with 250 is never lost.
+#[derive(Debug, Parser)]
+#[command(name = "imss", version, arg_required_else_help = true, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 success, 1 found or failed, 2 wrong usage or unreadable \
+                        input.\n`imss COMMAND --help` has examples.")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway until SIGTERM or SIGINT
+    #[command(after_long_help = RUN_HELP)]
+    Run(Node),
+    /// Scan message files, other files, folders and mboxes, and say what the policy would do
+    #[command(after_long_help = SCAN_HELP)]
+    Scan(Scan),
+    /// Check the configuration and the policy, and show every mistake with its place
+    #[command(after_long_help = CHECK_HELP)]
+    Check(Node),
+    /// List, show, retry, hold, release or delete queued mail
+    #[command(subcommand, after_long_help = QUEUE_HELP)]
+    Queue(Queue),
+    /// List, show, release or delete quarantined mail
+    #[command(subcommand, after_long_help = QUARANTINE_HELP)]
+    Quarantine(Quarantine),
+    /// Say why a message got its verdict and its actions
+    #[command(after_long_help = EXPLAIN_HELP)]
+    Explain(Explain),
+}
+
+/// Which node's configuration a command works with.
+#[derive(Debug, Clone, Args)]
+pub struct Node {
+    /// The node's configuration (imss.toml); without it the defaults hold
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `imss scan`.
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// Message files, any other files, folders or mboxes; `-` is standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// The policy to judge by; without it the built-in policy
+    #[arg(short, long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The reverse-path of the envelope [default: the message's Return-Path, else null]
+    #[arg(long, value_name = "ADDRESS", value_parser = reverse_path)]
+    pub mail_from: Option<ReversePath>,
+    /// A forward-path of the envelope; may be repeated [default: postmaster]
+    #[arg(long, value_name = "ADDRESS", value_parser = forward_path)]
+    pub rcpt: Vec<ForwardPath>,
+    /// The client that sent the message
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub client: IpAddr,
+    /// Print one JSON object per message instead of text
+    #[arg(long)]
+    pub jsonl: bool,
+    /// Scan this many messages at once [default: one per processor core]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Give up on a message after this many seconds; it is then unscannable
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    pub deadline: u32,
+}
+
+/// `imss queue …`.
+#[derive(Debug, Subcommand)]
+pub enum Queue {
+    /// List the queue, oldest first
+    List(List),
+    /// Show one message: envelope, recipients, attempts, and where it goes
+    Show(One),
+    /// Try delivery again now
+    Retry(Some),
+    /// Keep from being delivered until released
+    Hold(Some),
+    /// Let held mail go
+    Release(Some),
+    /// Remove without delivery and without notice to anybody
+    Delete(Some),
+}
+
+/// `imss quarantine …`.
+#[derive(Debug, Subcommand)]
+pub enum Quarantine {
+    /// List quarantined mail, oldest first
+    List(Quarantined),
+    /// Show one message; with --message, the message itself
+    Show(ShowQuarantined),
+    /// Deliver to the recipients it was meant for, without scanning again
+    Release(Some),
+    /// Remove for good
+    Delete(Some),
+}
+
+/// Arguments of a list.
+#[derive(Debug, Args)]
+pub struct List {
+    /// The node.
+    #[command(flatten)]
+    pub node: Node,
+    /// Print a JSON array instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `imss quarantine list`.
+#[derive(Debug, Args)]
+pub struct Quarantined {
+    /// The list.
+    #[command(flatten)]
+    pub list: List,
+    /// Only this area of the quarantine
+    #[arg(long, value_name = "NAME")]
+    pub area: Option<String>,
+}
+
+/// One message.
+#[derive(Debug, Args)]
+pub struct One {
+    /// The message's queue ID
+    pub id: QueueId,
+    /// The node.
+    #[command(flatten)]
+    pub node: Node,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `imss quarantine show`.
+#[derive(Debug, Args)]
+pub struct ShowQuarantined {
+    /// The message.
+    #[command(flatten)]
+    pub one: One,
+    /// Print the quarantined message itself, byte for byte
+    #[arg(long, conflicts_with = "json")]
+    pub message: bool,
+}
+
+/// Some messages.
+#[derive(Debug, Args)]
+pub struct Some {
+    /// The messages' queue IDs
+    #[arg(value_name = "ID", required_unless_present = "all")]
+    pub ids: Vec<QueueId>,
+    /// All messages
+    #[arg(long, conflicts_with = "ids")]
+    pub all: bool,
+    /// The node.
+    #[command(flatten)]
+    pub node: Node,
+}
+
+/// `imss explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The message.
+    #[command(flatten)]
+    pub one: One,
+}
+
+fn reverse_path(text: &str) -> Result<ReversePath, String> {
+    let bare = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text);
+    ReversePath::parse(bare, Syntax::LAX).map_err(|error| error.to_string())
+}
+
+fn forward_path(text: &str) -> Result<ForwardPath, String> {
+    let bare = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text);
+    ForwardPath::parse(bare, Syntax::LAX).map_err(|error| error.to_string())
+}
+
+const RUN_HELP: &str = "\
+Without a configuration the gateway takes mail on 127.0.0.1:2525 from this machine, judges it by
+the built-in policy, delivers to Maildirs under the data directory, and serves metrics and health
+on http://127.0.0.1:8446. It writes one line to standard error for each listener once it accepts
+connections.
+
+Signals:
+  SIGTERM, SIGINT  stop: sessions and deliveries under way may end, then the program does
+  SIGHUP           read policy, lists and certificates again; a mistake changes nothing
+
+Examples:
+  imss run
+  imss run --config /etc/imss/imss.toml
+
+Exit codes:
+  0  stopped by a signal
+  1  it could not start, or had to stop
+  2  wrong usage, or a mistake in the configuration or the policy";
+
+const SCAN_HELP: &str = "\
+Each PATH may be a message (a file that starts with header fields), an mbox (a file that starts
+with a `From ` line; every message in it is scanned), a folder (everything below it, Maildirs
+included), or any other file, which is scanned as if it were attached to an empty message. Results
+come in the order of the paths, folders sorted by name, whatever the number of cores.
+
+With --jsonl each line is an object with these keys, in this order:
+  path        the file; `FILE#N` for the Nth message of an mbox
+  verdict     clean, infected, suspicious, phish, spam, graymail, policy or unscannable
+  action      what the policy does for the first recipient: deliver, quarantine, delete, reject,
+              bounce, redirect, hold or defer
+  score       the sum of the findings' points
+  findings    kind, name, engine, entity, detail, score of each
+  gaps        what was not inspected: reason, entity, engine, detail of each
+  rules       the rules that acted, in order
+  entities    how many things were examined: the message, parts, attachments, archive members
+  elapsed_us  microseconds spent
+A PATH that cannot be read gives an object with `path` and `error` instead.
+
+Examples:
+  imss scan suspect.eml
+  imss scan --jsonl ~/Maildir archive.mbox | jq 'select(.verdict != \"clean\")'
+  imss scan --policy policy.toml --mail-from a@example.net --rcpt b@example.com mail.eml
+  curl -s https://example.org/file.zip | imss scan -
+
+Exit codes:
+  0  nothing was found
+  1  something was found, or could not be inspected
+  2  an input could not be read, or wrong usage, or a mistake in the policy";
+
+const CHECK_HELP: &str = "\
+Prints every mistake at once, with file, line, column, key, reason and remedy. Files that the
+configuration names (policy, certificate, lists) are read too. Nothing is changed.
+
+Examples:
+  imss check --config /etc/imss/imss.toml && kill -HUP \"$(pidof imss)\"
+
+Exit codes:
+  0  no mistake
+  2  a mistake, or a file that cannot be read";
+
+const QUEUE_HELP: &str = "\
+Talks to the running gateway over DATA-DIR/control.sock. If none runs, the commands work on the
+queue's files themselves.
+
+Examples:
+  imss queue list
+  imss queue list --json | jq -r '.[] | select(.attempts > 3) | .id'
+  imss queue show 06A3F1S2QW000123
+  imss queue retry --all
+  imss queue hold 06A3F1S2QW000123 06A3F1S2QW000124
+
+Exit codes:
+  0  done
+  1  a message is not there, or the command failed
+  2  wrong usage, or a mistake in the configuration";
+
+const QUARANTINE_HELP: &str = "\
+Talks to the running gateway over DATA-DIR/control.sock. If none runs, the commands work on the
+files themselves.
+
+Examples:
+  imss quarantine list --area malware
+  imss quarantine show 06A3F1S2QW000123
+  imss quarantine show --message 06A3F1S2QW000123 > held.eml
+  imss quarantine release 06A3F1S2QW000123
+
+Exit codes:
+  0  done
+  1  a message is not there, or the command failed
+  2  wrong usage, or a mistake in the configuration";
+
+const EXPLAIN_HELP: &str = "\
+Reads the message's verdict record: what was found where, what was not inspected, each rule that
+was looked at with its condition and whether it matched, and what became of each recipient. The
+queue ID stands in the Received field, in the SMTP reply and in the log.
+
+Examples:
+  imss explain 06A3F1S2QW000123
+  imss explain --json 06A3F1S2QW000123 | jq .findings
+
+Exit codes:
+  0  the record was printed
+  1  there is no record of this message
+  2  wrong usage, or a mistake in the configuration";

@@ -1,0 +1,36 @@
+//! The commands of `imss`: arguments → work → text or JSON and an exit code.
+//!
+//! Each module is one command. The program itself (`src/bin/imss.rs`) reads the arguments and calls
+//! [`execute`].
+
+use std::process::ExitCode;
+
+pub mod check;
+pub mod cli;
+pub mod explain;
+pub mod mistakes;
+mod node;
+pub mod quarantine;
+pub mod queue;
+pub mod run;
+pub mod scan;
+mod table;
+
+use cli::{Cli, Command};
+use mistakes::Failure;
+
+/// Does what the arguments say.
+///
+/// # Errors
+///
+/// Why it could not be done, with the exit code that says so.
+pub fn execute(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Run(node) => run::run(&node),
+        Command::Scan(arguments) => scan::scan(arguments),
+        Command::Check(node) => check::check(&node),
+        Command::Queue(command) => queue::queue(&command),
+        Command::Quarantine(command) => quarantine::quarantine(&command),
+        Command::Explain(arguments) => explain::explain(&arguments),
+    }
+}
