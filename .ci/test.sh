@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Every test and doctest. The end-to-end tests talk to real mail programs, so the Debian packages
+# that are missing are installed first (no service is started); nothing else is installed.
+#   .ci/test.sh                     everything
+#   .ci/test.sh -p imss-core mime   handed on to the test runner, without doctests
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Package, and a program of it that tells whether it is there.
+needed=(
+  postfix:postfix swaks:swaks clamav-daemon:clamd dovecot-core:dovecot dovecot-lmtpd:/usr/lib/dovecot/lmtp
+  python3:python3
+)
+
+install_packages() {
+  local as_root=() policy=/usr/sbin/policy-rc.d ours=
+  command -v apt-get >/dev/null || { echo "missing: $* (install them; apt-get is not here)" >&2; exit 1; }
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  # Packages must not start their services: they would take ports and processor time.
+  if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+    "${as_root[@]}" chmod 755 $policy
+    ours=yes
+  fi
+  local failed=0
+  { "${as_root[@]}" apt-get update -q &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } || failed=1
+  [ -z "$ours" ] || "${as_root[@]}" rm -f $policy
+  [ $failed = 0 ] || { echo "could not install: $*" >&2; exit 1; }
+}
+
+missing=()
+for entry in "${needed[@]}"; do
+  program=${entry#*:}
+  PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${entry%%:*}")
+done
+[ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+
+export PATH=$PATH:/usr/sbin:/sbin
+if cargo nextest --version >/dev/null 2>&1; then
+  cargo nextest run --workspace --all-features --locked "$@"
+else
+  cargo test --workspace --all-features --locked --lib --bins --tests "$@"
+fi
+[ $# -gt 0 ] || cargo test --workspace --all-features --locked --doc -q
