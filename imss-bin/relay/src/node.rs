@@ -131,7 +131,7 @@ impl Node {
         let outbound = Arc::new(Outbound::new(config.outbound.clone(), resolver(&config)?, tls));
         let parts = Parts {
             hostname,
-            rules: MessageRules { allow_partial: config.allow_partial, ..MessageRules::default() },
+            rules: MessageRules { allow_partial: config.allow_partial },
             runner: Runner::new(config.scan.threads, config.scan.deadline),
             lookups: engines::lookups(&config)?,
             queue: queue.clone(),

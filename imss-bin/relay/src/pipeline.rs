@@ -23,7 +23,7 @@ use crate::dispatch::{self, Disposition};
 use crate::gateway::Gateway;
 use crate::ids::unix_millis;
 use crate::inbound::reply::{self, Reply};
-use crate::inbound::{Mode, Received};
+use crate::inbound::{Mode, Received, trace};
 use crate::judge::{Judge, Judged, Reading};
 use crate::notices::date_text;
 use crate::record::{EntityRecord, VerdictRecord};
@@ -116,18 +116,10 @@ async fn judge(case: &Arc<Case>, gateway: &Gateway) -> Result<Outgoing, Stopped>
 }
 
 /// What every message must keep to, whatever the policy says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct MessageRules {
     /// Accept `message/partial`, whose pieces cannot be scanned alone.
     pub allow_partial: bool,
-    /// `Received:` fields above which a message is in a loop (RFC 5321 §6.3).
-    pub max_received_fields: usize,
-}
-
-impl Default for MessageRules {
-    fn default() -> Self {
-        Self { allow_partial: false, max_received_fields: 50 }
-    }
 }
 
 enum Refusal {
@@ -155,9 +147,7 @@ impl From<Refusal> for Stopped {
 
 impl MessageRules {
     fn check(self, reading: &Reading) -> Result<(), Refusal> {
-        let received =
-            reading.message.fields().filter(|(name, _)| name.eq_ignore_ascii_case("received"));
-        if received.count() > self.max_received_fields {
+        if trace::count_hops(reading.message.raw()) > trace::MAX_HOPS {
             let text = "Too many hops: this message is in a loop";
             return Err(Refusal::Reply(Reply::new(554, (5, 4, 6), text)));
         }

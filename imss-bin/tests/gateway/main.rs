@@ -16,6 +16,7 @@ mod killed;
 mod next_hop_down;
 mod postfix;
 mod proxy;
+mod refused;
 mod reload_stop;
 mod sink;
 mod smuggling;
