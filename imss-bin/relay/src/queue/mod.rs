@@ -209,6 +209,8 @@ impl Queue {
         let inner = Arc::clone(&self.inner);
         let done = Box::new(move |outcome: Result<_, _>| {
             let outcome = outcome.map(|position| inner.admit(messages, &position));
+            // Let go first: whoever drops its queue after the answer has let go of the lock then.
+            drop(inner);
             // The session may be gone; the mail is accepted all the same.
             let _ = tell.send(outcome);
         });
