@@ -70,6 +70,8 @@ pub enum AnomalyKind {
     ContradictoryArchive,
     /// Octets before, between or after what the format describes.
     TrailingData,
+    /// Content that is validly of several types, so that what opens it decides what it is.
+    Polyglot,
     /// Another parser reads other content than we do.
     ReaderDifference,
 }

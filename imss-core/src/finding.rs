@@ -26,7 +26,8 @@ pub struct Finding {
     /// For people: why. Escaped, at most 500 characters.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
-    /// Points it adds to the message's score.
+    /// Points it adds to the message's score. Malware of any class adds none: it is answered by its
+    /// kind, and must not make a message look like spam.
     pub score: Score,
     /// The plan's question that it answers, if it answers one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -45,8 +46,26 @@ pub enum FindingKind {
     Malware,
     /// Malware that spreads by mail.
     MassMailer,
+    /// A program packed so that its code cannot be read before it runs.
+    Packed,
     /// Likely malicious by structure.
     Suspicious,
+    /// Grayware: reports what its user does.
+    Spyware,
+    /// Grayware: shows advertisements.
+    Adware,
+    /// Grayware: dials numbers that cost money.
+    Dialler,
+    /// Grayware: alarms its user for fun.
+    Joke,
+    /// Grayware: breaks into other systems.
+    HackingTool,
+    /// Grayware: lets others operate the computer.
+    RemoteAccess,
+    /// Grayware: finds or recovers passwords.
+    PasswordCracker,
+    /// Grayware of any other sort.
+    OtherGrayware,
     /// Pretence to obtain secrets or money.
     Phish,
     /// Unsolicited bulk mail.
@@ -61,6 +80,24 @@ pub enum FindingKind {
     Message,
     /// A reputation list knows an address, domain or digest.
     Reputation,
+}
+
+impl FindingKind {
+    /// Whether it is grayware: programs that do what somebody wants, but seldom the recipient.
+    #[must_use]
+    pub fn is_grayware(self) -> bool {
+        matches!(
+            self,
+            Self::Spyware
+                | Self::Adware
+                | Self::Dialler
+                | Self::Joke
+                | Self::HackingTool
+                | Self::RemoteAccess
+                | Self::PasswordCracker
+                | Self::OtherGrayware
+        )
+    }
 }
 
 /// The matched place.

@@ -19,5 +19,6 @@ pub mod ids;
 pub mod limits;
 pub mod message;
 pub mod plan;
+pub mod protection;
 pub mod report;
 pub mod verdict;

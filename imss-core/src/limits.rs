@@ -36,6 +36,9 @@ pub struct Limits {
     pub max_ratio: u64,
     /// Octets of text kept for searching per entity; the rest is searched raw. Default 16 MiB.
     pub max_text_bytes: usize,
+    /// Steps of parsing documents, summed over the message. A step is about what reading one octet
+    /// costs (5 ns): an object, a cell or a glyph is some dozens. Default 400,000,000, about 2 s.
+    pub max_work: u64,
 }
 
 impl Default for Limits {
@@ -50,6 +53,7 @@ impl Default for Limits {
             max_total_bytes: 256 << 20,
             max_ratio: 200,
             max_text_bytes: 16 << 20,
+            max_work: 400_000_000,
         }
     }
 }
@@ -68,6 +72,7 @@ impl Limits {
             max_total_bytes: 4 << 20,
             max_ratio: 100,
             max_text_bytes: 256 << 10,
+            max_work: 4_000_000,
         }
     }
 }
@@ -93,6 +98,8 @@ pub enum Limit {
     Ratio,
     /// [`Limits::max_text_bytes`].
     Text,
+    /// [`Limits::max_work`].
+    Work,
     /// The deadline of the run, set from outside through a [`StopFlag`].
     Time,
 }
@@ -110,6 +117,7 @@ impl Limit {
             Self::TotalBytes => "total-bytes",
             Self::Ratio => "ratio",
             Self::Text => "text",
+            Self::Work => "work",
             Self::Time => "time",
         }
     }
@@ -157,6 +165,7 @@ pub struct Budget<'a> {
     stop: StopFlag,
     entities: usize,
     total_bytes: u64,
+    work: u64,
 }
 
 impl<'a> Budget<'a> {
@@ -169,7 +178,14 @@ impl<'a> Budget<'a> {
     /// A fresh account that ends early once `stop` is set.
     #[must_use]
     pub fn with_stop(limits: &'a Limits, stop: StopFlag) -> Self {
-        Self { limits, max_total_bytes: limits.max_total_bytes, stop, entities: 0, total_bytes: 0 }
+        Self {
+            limits,
+            max_total_bytes: limits.max_total_bytes,
+            stop,
+            entities: 0,
+            total_bytes: 0,
+            work: 0,
+        }
     }
 
     /// An account for a message of `octets`: what it may expand to grows with its size, so that a
@@ -210,6 +226,18 @@ impl<'a> Budget<'a> {
         Ok(())
     }
 
+    /// Counts `steps` of work that produces no octets, or far fewer than it costs: see
+    /// [`Limits::max_work`]. Unlike time it is the same on every machine, so a scan can be replayed.
+    ///
+    /// # Errors
+    ///
+    /// [`Limit::Work`] once the message's work passes its bound, [`Limit::Time`] when time is up.
+    pub fn charge_work(&mut self, steps: u64) -> Result<(), Limit> {
+        self.check_stop()?;
+        self.work = self.work.saturating_add(steps);
+        if self.work > self.limits.max_work { Err(Limit::Work) } else { Ok(()) }
+    }
+
     /// Whether a stream that gave `output` octets for `input` octets is still plausible.
     ///
     /// # Errors
@@ -235,6 +263,18 @@ impl<'a> Budget<'a> {
     #[must_use]
     pub fn limits(&self) -> &'a Limits {
         self.limits
+    }
+
+    /// Steps that may still be done: see [`Budget::charge_work`].
+    #[must_use]
+    pub fn work_left(&self) -> u64 {
+        self.limits.max_work.saturating_sub(self.work)
+    }
+
+    /// The flag that ends this account, for work that cannot ask the account itself.
+    #[must_use]
+    pub fn stop_flag(&self) -> StopFlag {
+        self.stop.clone()
     }
 
     /// Octets that may still be produced.

@@ -35,8 +35,18 @@ pub(crate) enum Reader {
     BlankLineEndsHeader,
     /// A malformed line ends a header section where we skip it, and the other way round.
     InvertsMalformedLines,
+    /// Only an empty line ends a header section; malformed lines are skipped.
+    SkipsMalformedLines,
     /// The first line that looks like a delimiter is one, whatever was declared.
     GuessBoundary,
+    /// CR alone ends a line.
+    BareCr,
+    /// NUL octets are not there.
+    WithoutNul,
+    /// A multipart with a transfer encoding is content like any other.
+    EncodedContainerIsContent,
+    /// Whatever declares a boundary is a multipart.
+    BoundaryMakesMultipart,
 }
 
 impl Reader {
@@ -54,7 +64,33 @@ impl Reader {
             Self::PrefixBoundaries => "boundary as prefix",
             Self::BlankLineEndsHeader => "blank line ends header",
             Self::InvertsMalformedLines => "malformed header line",
+            Self::SkipsMalformedLines => "malformed lines skipped",
             Self::GuessBoundary => "guessed boundary",
+            Self::BareCr => "bare CR as line end",
+            Self::WithoutNul => "without NUL",
+            Self::EncodedContainerIsContent => "encoded multipart as content",
+            Self::BoundaryMakesMultipart => "boundary makes multipart",
+        }
+    }
+
+    /// The octets as it sees them, if that is not as they are.
+    pub(crate) fn rewritten(self, raw: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::BareCr => {
+                let mut out = Vec::with_capacity(raw.len());
+                let mut rest = raw;
+                while let Some(at) = memchr::memchr(b'\r', rest) {
+                    let (line, tail) = rest.split_at_checked(at)?;
+                    out.extend_from_slice(line);
+                    out.push(b'\n');
+                    rest = tail.get(1..)?;
+                    rest = rest.strip_prefix(b"\n").unwrap_or(rest);
+                }
+                out.extend_from_slice(rest);
+                Some(out)
+            }
+            Self::WithoutNul => Some(raw.iter().copied().filter(|byte| *byte != 0).collect()),
+            _ => None,
         }
     }
 
@@ -73,6 +109,12 @@ impl Reader {
             (AnomalyKind::PrefixBoundary, Self::PrefixBoundaries),
             (AnomalyKind::MalformedHeaderLine, Self::BlankLineEndsHeader),
             (AnomalyKind::MalformedHeaderLine, Self::InvertsMalformedLines),
+            (AnomalyKind::MalformedHeaderLine, Self::SkipsMalformedLines),
+            (AnomalyKind::BareLineEnd, Self::BareCr),
+            (AnomalyKind::Nul, Self::WithoutNul),
+            (AnomalyKind::EncodedContainer, Self::EncodedContainerIsContent),
+            (AnomalyKind::EncodedContainer, Self::NoEncoding),
+            (AnomalyKind::ConflictingContentType, Self::BoundaryMakesMultipart),
         ];
         let mut readers: Vec<Self> = Vec::new();
         for (cause, reader) in causes {

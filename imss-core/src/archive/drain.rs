@@ -13,30 +13,54 @@ use crate::limits::{Budget, Limit};
 /// Octets between two looks at the limits.
 const CHUNK: usize = 64 << 10;
 
+/// What opening a stream costs, in steps.
+const OPEN: u64 = 400;
+
+/// What an octet of output costs, in steps (see [`Limits::max_work`](crate::limits::Limits::max_work)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// Copies from a window: deflate, zstd, LZ4.
+    Copies,
+    /// Bit by bit: LZMA.
+    Bits,
+    /// Sorts or models: bzip2, PPMd.
+    Models,
+}
+
+impl Pace {
+    fn steps(self, octets: u64) -> u64 {
+        match self {
+            Self::Copies => octets / 2,
+            Self::Bits => octets.saturating_mul(2),
+            Self::Models => octets.saturating_mul(6),
+        }
+    }
+}
+
 /// What a decoder gave.
-pub(super) struct Drained {
+pub(crate) struct Drained {
     /// The output. After a limit only the first chunk is kept, enough to identify it: a bomb must
     /// not stay in memory.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Why it is not everything.
-    pub(super) missing: Option<Missing>,
+    pub(crate) missing: Option<Missing>,
 }
 
 impl Drained {
     /// Nothing, for `reason`.
-    pub(super) fn nothing(reason: GapReason, detail: impl Into<String>) -> Self {
+    pub(crate) fn nothing(reason: GapReason, detail: impl Into<String>) -> Self {
         Self { bytes: Vec::new(), missing: Some(Missing::new(reason, detail)) }
     }
 }
 
 impl Missing {
     /// Why something is missing.
-    pub(super) fn new(reason: GapReason, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: GapReason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
     }
 
     /// The limit that nothing else in the message can pass either, if that is the reason.
-    pub(super) fn final_limit(&self) -> Option<Limit> {
+    pub(crate) fn final_limit(&self) -> Option<Limit> {
         match self.reason {
             GapReason::Limit(limit @ (Limit::TotalBytes | Limit::Time | Limit::Entities)) => {
                 Some(limit)
@@ -46,25 +70,41 @@ impl Missing {
     }
 }
 
-/// Runs `open` and reads what it opens. `input` is the count of compressed octets; `chunk` is room to
-/// read into, worth keeping for the next call.
-pub(super) fn drain<R: Read>(
+/// Runs `open` and reads what it opens, which copies from a window. See [`drain_at`].
+pub(crate) fn drain<R: Read>(
     open: impl FnOnce() -> std::io::Result<R>,
     input: u64,
     budget: &mut Budget<'_>,
     chunk: &mut Vec<u8>,
 ) -> Drained {
-    let mut bytes = Vec::new();
-    // The buffer is only ever appended to, so after a panic it holds whole reads.
+    drain_at(Pace::Copies, open, input, budget, chunk)
+}
+
+/// Runs `open` and reads what it opens. `input` is the count of compressed octets; `chunk` is room to
+/// read into, worth keeping for the next call.
+pub(crate) fn drain_at<R: Read>(
+    pace: Pace,
+    open: impl FnOnce() -> std::io::Result<R>,
+    input: u64,
+    budget: &mut Budget<'_>,
+    chunk: &mut Vec<u8>,
+) -> Drained {
+    // Without work left not even the first chunk is decoded: there may be ten thousand streams.
+    if let Err(limit) = budget.charge_work(OPEN) {
+        return Drained::nothing(GapReason::Limit(limit), format!("{limit} limit"));
+    }
+    let mut output = Output::default();
+    // After a panic the output holds whole reads.
     let run = catch_unwind(AssertUnwindSafe(|| {
         let mut source = open().map_err(|error| broken(&error))?;
-        read_all(&mut source, input, budget, (&mut *chunk, &mut bytes))
+        read_all(&mut source, (pace, input), budget, (&mut *chunk, &mut output))
     }));
     let missing = match run {
         Ok(Ok(())) => None,
         Ok(Err(missing)) => Some(missing),
         Err(_) => Some(Missing::new(GapReason::Crash, "the decoder crashed")),
     };
+    let mut bytes = output.into_bytes();
     if missing.as_ref().is_some_and(|missing| matches!(missing.reason, GapReason::Limit(_))) {
         bytes.truncate(CHUNK);
         bytes.shrink_to_fit();
@@ -72,28 +112,74 @@ pub(super) fn drain<R: Read>(
     Drained { bytes, missing }
 }
 
+/// Octets, and room behind them that is already cleared.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    filled: usize,
+}
+
+impl Output {
+    fn append(&mut self, octets: &[u8]) {
+        self.bytes.truncate(self.filled);
+        self.bytes.extend_from_slice(octets);
+        self.filled = self.bytes.len();
+    }
+
+    fn room(&mut self) -> &mut [u8] {
+        if self.filled >= self.bytes.len() {
+            self.bytes.resize(self.filled.saturating_add(CHUNK), 0);
+        }
+        self.bytes.get_mut(self.filled..).unwrap_or_default()
+    }
+
+    fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.filled);
+        self.bytes
+    }
+}
+
 fn read_all(
     source: &mut dyn Read,
-    input: u64,
+    (pace, input): (Pace, u64),
     budget: &mut Budget<'_>,
-    (chunk, bytes): (&mut Vec<u8>, &mut Vec<u8>),
+    (chunk, output): (&mut Vec<u8>, &mut Output),
 ) -> Result<(), Missing> {
-    let limit = |limit: Limit| Missing::new(GapReason::Limit(limit), format!("{limit} limit"));
     chunk.resize(CHUNK, 0);
     loop {
-        let read = match source.read(chunk) {
+        // Most members are small: they go through room that is kept, and get exactly what they
+        // need. Of the others everything is decoded to where it stays.
+        let small = output.filled < CHUNK;
+        let room = if small { chunk.as_mut_slice() } else { output.room() };
+        let read = match source.read(room) {
             Ok(0) => return Ok(()),
-            Ok(read) => read,
+            Ok(read) => read.min(room.len()),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(broken(&error)),
         };
-        budget.charge_bytes(read as u64).map_err(limit)?;
-        bytes.extend_from_slice(chunk.get(..read).unwrap_or_default());
-        if bytes.len() as u64 > budget.limits().max_entity_bytes {
-            return Err(limit(Limit::EntityBytes));
+        if small {
+            output.append(chunk.get(..read).unwrap_or_default());
+        } else {
+            output.filled = output.filled.saturating_add(read);
         }
-        budget.check_ratio(input, bytes.len() as u64).map_err(limit)?;
+        charge(read, (pace, input), output.filled, budget)?;
     }
+}
+
+fn charge(
+    read: usize,
+    (pace, input): (Pace, u64),
+    total: usize,
+    budget: &mut Budget<'_>,
+) -> Result<(), Missing> {
+    let limit = |limit: Limit| Missing::new(GapReason::Limit(limit), format!("{limit} limit"));
+    let total = total as u64;
+    budget.charge_bytes(read as u64).map_err(limit)?;
+    budget.charge_work(pace.steps(read as u64)).map_err(limit)?;
+    if total > budget.limits().max_entity_bytes {
+        return Err(limit(Limit::EntityBytes));
+    }
+    budget.check_ratio(input, total).map_err(limit)
 }
 
 fn broken(error: &std::io::Error) -> Missing {

@@ -12,7 +12,7 @@ use super::drain::drain;
 use super::le::len16_at;
 use super::names::spellings;
 use super::stream::hand_over;
-use super::{Member, UnpackError, Unpacked, Unpacker};
+use super::{Member, Source, UnpackError, Unpacked, Unpacker};
 use crate::anomaly::AnomalyKind;
 use crate::filetype::FileType;
 use crate::limits::Budget;
@@ -35,10 +35,11 @@ impl Unpacker for Gzip {
 
     fn unpack(
         &self,
-        content: &Bytes,
+        source: &Source<'_>,
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
+        let content = source.content;
         let Some(first) = header(content) else {
             return Err(UnpackError::Malformed { offset: 0, detail: "not a gzip header" });
         };

@@ -7,19 +7,45 @@
 //! with a [`Missing`] or an [`UnpackError`], never silence. Nothing is allocated from a size that the
 //! archive declares, and a decoder that panics costs its member only.
 
-mod drain;
+mod ace;
+mod ar;
+mod arc;
+mod arj;
+mod cab;
+mod chm;
+pub(crate) mod cms;
+mod cpio;
+pub(crate) mod drain;
 mod gzip;
+mod iso;
 pub(crate) mod le;
+mod lha;
+mod lzw;
+mod mbox;
 mod names;
+pub(crate) mod ole;
+mod onenote;
+mod passwords;
+mod rar;
+mod rpm;
+mod sevenz;
+mod sfx;
+mod share;
+mod snappy;
 mod stream;
 mod tar;
+mod tnef;
+mod xar;
+mod yenc;
 mod zip;
+mod zoo;
 
 #[cfg(test)]
 mod testing;
 
 use bytes::Bytes;
 
+pub use self::passwords::Passwords;
 use self::stream::Stream;
 use crate::anomaly::AnomalyKind;
 use crate::filetype::FileType;
@@ -32,8 +58,14 @@ pub trait Unpacker: Sync {
     fn name(&self) -> &'static str;
 
     /// Whether it can look into `content`, whatever that claims to be. Reads at most the first and
-    /// the last 66 KiB.
+    /// the last 66 KiB, and programs once: archives that unpack themselves start anywhere in them.
     fn recognises(&self, content: &Bytes, detected: &FileType) -> bool;
+
+    /// Whether content of these names may be of the format. Only asked because some formats have no
+    /// magic number, and nothing but the name tells.
+    fn fits_names(&self, _names: &[String]) -> bool {
+        true
+    }
 
     /// Whether the format wraps one content (`.gz`) and lists no members.
     fn is_stream(&self) -> bool {
@@ -48,16 +80,62 @@ pub trait Unpacker: Sync {
     /// Why the archive was not read to its end. Members handed over before stay valid.
     fn unpack(
         &self,
-        content: &Bytes,
+        source: &Source<'_>,
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError>;
 }
 
+/// What an unpacker is given: content, and what is known about it.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// The archive or document.
+    pub content: &'a Bytes,
+    /// What it is.
+    pub detected: &'a FileType,
+    /// Its names, best first: some formats keep part of what they are there (`.part2.rar`).
+    pub names: &'a [String],
+    /// Passwords worth trying.
+    pub passwords: &'a Passwords,
+}
+
 /// The unpackers. Several may recognise one content (a program with a zip archive at its end).
 #[must_use]
 pub fn unpackers() -> &'static [&'static dyn Unpacker] {
-    &[&zip::Zip, &gzip::Gzip, &tar::Tar, &Stream::Bzip2, &Stream::Xz, &Stream::Lzma, &Stream::Zstd]
+    &[
+        &zip::Zip,
+        &gzip::Gzip,
+        &tar::Tar,
+        &Stream::Bzip2,
+        &Stream::Xz,
+        &Stream::Lzma,
+        &Stream::Lzip,
+        &Stream::Zstd,
+        &Stream::Lz4,
+        &Stream::Snappy,
+        &Stream::Brotli,
+        &Stream::Compress,
+        &sevenz::SevenZip,
+        &rar::Rar,
+        &cab::Cab,
+        &lha::Lha,
+        &arj::Arj,
+        &ace::Ace,
+        &zoo::Zoo,
+        &arc::Arc,
+        &ole::Ole,
+        &cpio::Cpio,
+        &ar::Ar,
+        &rpm::Rpm,
+        &iso::Iso,
+        &mbox::Mbox,
+        &tnef::Tnef,
+        &xar::Xar,
+        &chm::Chm,
+        &onenote::OneNote,
+        &yenc::Yenc,
+        &cms::Cms,
+    ]
 }
 
 /// Whether `content` starts with a header of a tar archive, which has no magic number.
@@ -127,6 +205,12 @@ pub enum UnpackError {
         /// What was seen there.
         detail: &'static str,
     },
+    /// Encrypted, and no password fits: what is.
+    #[error("encrypted {0}")]
+    Encrypted(&'static str),
+    /// A form of the format that this crate does not open.
+    #[error("unsupported archive: {0}")]
+    Unsupported(&'static str),
     /// The decoder crashed.
     #[error("the decoder crashed")]
     Crashed,
@@ -139,6 +223,8 @@ impl UnpackError {
         match self {
             Self::Limit(limit) => GapReason::Limit(*limit),
             Self::Malformed { .. } => GapReason::Malformed,
+            Self::Encrypted(_) => GapReason::Encrypted,
+            Self::Unsupported(_) => GapReason::Unsupported,
             Self::Crashed => GapReason::Crash,
         }
     }
@@ -149,3 +235,6 @@ impl From<Limit> for UnpackError {
         Self::Limit(limit)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::names::{add, spellings};
-use super::{Member, Missing, UnpackError, Unpacked, Unpacker, le};
+use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker, le};
 use crate::anomaly::AnomalyKind;
 use crate::filetype::FileType;
 use crate::finding::GapReason;
@@ -37,10 +37,11 @@ impl Unpacker for Tar {
 
     fn unpack(
         &self,
-        content: &Bytes,
+        source: &Source<'_>,
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
+        let content = source.content;
         let mut run = Run {
             content,
             budget,

@@ -1,7 +1,8 @@
 //! What the tests of all unpackers share.
 
-use super::{Member, UnpackError, Unpacked, Unpacker};
+use super::{Member, Passwords, Source, UnpackError, Unpacked, Unpacker};
 use crate::anomaly::AnomalyKind;
+use crate::filetype;
 use crate::limits::{Budget, Limits};
 
 /// Everything one unpacker reported.
@@ -24,9 +25,22 @@ impl Found {
 
 /// Unpacks `content`.
 pub(super) fn unpack(unpacker: &dyn Unpacker, content: Vec<u8>, limits: &Limits) -> Found {
+    unpack_with(unpacker, content, limits, &Passwords::none())
+}
+
+/// Unpacks `content`, trying `passwords`.
+pub(super) fn unpack_with(
+    unpacker: &dyn Unpacker,
+    content: Vec<u8>,
+    limits: &Limits,
+    passwords: &Passwords,
+) -> Found {
     let (mut members, mut anomalies) = (Vec::new(), Vec::new());
     let mut budget = Budget::new(limits);
-    let result = unpacker.unpack(&content.into(), &mut budget, &mut |unpacked| match unpacked {
+    let content = bytes::Bytes::from(content);
+    let detected = filetype::detect(&content);
+    let source = Source { content: &content, detected: &detected, names: &[], passwords };
+    let result = unpacker.unpack(&source, &mut budget, &mut |unpacked| match unpacked {
         Unpacked::Member(member) => members.push(member),
         Unpacked::Anomaly { kind, .. } => anomalies.push(kind),
     });

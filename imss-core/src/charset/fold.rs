@@ -1,11 +1,13 @@
 //! Folds text for search, so that spellings that look the same compare equal.
 //!
 //! In: text. Out: text without upper case, width variants, look-alike letters, invisible
-//! characters and runs of white space. ASCII takes a fast path. Work is linear.
+//! characters and runs of white space. ASCII takes a fast path, letters that stand for themselves a
+//! table; only what combines is normalised. Work is linear.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 /// Folds text so that spellings that look the same compare equal: NFKC, lower case, full and half
@@ -22,6 +24,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 #[must_use]
 pub fn fold(text: &str) -> String {
     let mut folder = Folder { out: String::with_capacity(text.len()), space: false };
+    let table: &[u32] = &TABLE;
     let mut rest = text;
     while !rest.is_empty() {
         let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
@@ -29,12 +32,7 @@ pub fn fold(text: &str) -> String {
         let ascii = if ascii < rest.len() { ascii.saturating_sub(1) } else { ascii };
         let (plain, tail) = rest.split_at_checked(ascii).unwrap_or((rest, ""));
         folder.ascii(plain);
-        let first = usize::from(tail.bytes().next().is_some_and(|byte| byte.is_ascii()));
-        let special = tail.bytes().skip(first).position(|byte| byte.is_ascii());
-        let special = special.map_or(tail.len(), |length| length.saturating_add(first));
-        let (special, tail) = tail.split_at_checked(special).unwrap_or((tail, ""));
-        folder.special(special);
-        rest = tail;
+        rest = folder.special(tail, table);
     }
     folder.out
 }
@@ -61,20 +59,58 @@ impl Folder {
         }
     }
 
-    fn special(&mut self, text: &str) {
-        if is_nfkc_quick(text.chars()) == IsNormalized::Yes {
-            text.chars().for_each(|c| self.letter(c));
-        } else {
-            text.nfkc().for_each(|c| self.letter(c));
+    /// Folds up to the second ASCII letter in a row, and returns what is left. A letter is written
+    /// once the next one is known not to combine with it.
+    fn special<'a>(&mut self, text: &'a str, table: &[u32]) -> &'a str {
+        let mut pending: Option<(usize, u32)> = None;
+        let mut ascii = 0_u8;
+        let mut at = 0;
+        while let Some(c) = text.get(at..).and_then(|rest| rest.chars().next()) {
+            ascii = if c.is_ascii() { ascii.saturating_add(1) } else { 0 };
+            if ascii > 2 {
+                // The one before may combine with what follows, so both are left.
+                let left = pending.map_or(at, |(start, _)| start);
+                return text.get(left..).unwrap_or_default();
+            }
+            let folded = lookup(table, c);
+            if folded == COMPLEX {
+                let start = pending.take().map_or(at, |(start, _)| start);
+                let length = text.get(at..).unwrap_or_default().char_indices();
+                let mut length = length.filter(|(_, c)| lookup(table, *c) != COMPLEX);
+                let end = length.next().map_or(text.len(), |(length, _)| at.saturating_add(length));
+                text.get(start..end).unwrap_or_default().nfkc().for_each(|c| self.letter(c));
+                at = end;
+                continue;
+            }
+            if let Some((_, letter)) = pending.replace((at, folded)) {
+                self.simple(letter);
+            }
+            at = at.saturating_add(c.len_utf8());
+        }
+        if let Some((_, letter)) = pending {
+            self.simple(letter);
+        }
+        ""
+    }
+
+    /// Writes a letter as the table has it.
+    fn simple(&mut self, folded: u32) {
+        match folded {
+            NOTHING => {}
+            SPACE => self.space = true,
+            letter => {
+                if let Some(letter) = char::from_u32(letter) {
+                    self.write_space(letter);
+                    self.out.push(letter);
+                }
+            }
         }
     }
 
+    /// Writes a letter in composed form.
     fn letter(&mut self, c: char) {
         if c.is_ascii() {
             self.push(c.to_ascii_lowercase());
-        } else if is_plain_ideograph(c) {
-            self.write_space(c);
-            self.out.push(c);
         } else if !is_invisible(c) {
             for lower in c.to_lowercase() {
                 self.push(LOOKALIKES.get(&lower).copied().unwrap_or(lower));
@@ -103,9 +139,39 @@ impl Folder {
     }
 }
 
-/// Kana and ideographs: most of Japanese text, with neither case nor look-alikes.
-fn is_plain_ideograph(c: char) -> bool {
-    matches!(c, '\u{3041}'..='\u{30FA}' | '\u{30FC}'..='\u{30FF}' | '\u{3400}'..='\u{9FFF}')
+/// Nobody sees it.
+const NOTHING: u32 = u32::MAX;
+/// White space.
+const SPACE: u32 = u32::MAX - 1;
+/// Combines with what is around it, or becomes more than one letter.
+const COMPLEX: u32 = u32::MAX - 2;
+
+/// What each letter of the Basic Multilingual Plane becomes by itself.
+static TABLE: LazyLock<Vec<u32>> = LazyLock::new(|| {
+    (0..0x1_0000_u32).map(|code| char::from_u32(code).map_or(COMPLEX, fold_one)).collect()
+});
+
+fn lookup(table: &[u32], c: char) -> u32 {
+    let known = usize::try_from(u32::from(c)).ok().and_then(|code| table.get(code));
+    known.copied().unwrap_or_else(|| fold_one(c))
+}
+
+/// What `c` becomes, if its neighbours have no say in it.
+fn fold_one(c: char) -> u32 {
+    let mut composed = std::iter::once(c).nfkc();
+    let (Some(letter), None) = (composed.next(), composed.next()) else { return COMPLEX };
+    if is_nfkc_quick(std::iter::once(letter)) != IsNormalized::Yes
+        || canonical_combining_class(letter) != 0
+    {
+        return COMPLEX;
+    }
+    if is_invisible(letter) {
+        return NOTHING;
+    }
+    let mut lower = letter.to_lowercase();
+    let (Some(lower), None) = (lower.next(), lower.next()) else { return COMPLEX };
+    let folded = LOOKALIKES.get(&lower).copied().unwrap_or(lower);
+    if folded.is_whitespace() { SPACE } else { u32::from(folded) }
 }
 
 /// Letters and punctuation of scripts that are written without spaces.

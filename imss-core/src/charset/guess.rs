@@ -38,13 +38,13 @@ pub(super) fn has_japanese_shift(octets: &[u8]) -> bool {
     memchr_iter(0x1B, octets).any(|at| {
         matches!(
             octets.get(at.saturating_add(1)..),
-            Some([b'$', b'@' | b'B' | b'(', ..] | [b'(', b'I' | b'J', ..])
+            Some([b'$', b'@' | b'A' | b'B' | b'(', ..] | [b'(', b'I' | b'J', ..])
         )
     })
 }
 
 /// Text in UTF-16 is full of zeros, all on the same side.
-fn utf16(sample: &[u8]) -> Option<&'static Encoding> {
+pub(super) fn utf16(sample: &[u8]) -> Option<&'static Encoding> {
     let pairs = sample.len() / 2;
     memchr::memchr(0, sample).filter(|_| pairs >= 4)?;
     let (mut high, mut low) = (0_usize, 0_usize);

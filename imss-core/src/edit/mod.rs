@@ -6,11 +6,15 @@
 //! In: a message, its entities, edits in order. Out: a rope that was proven, or an [`EditError`]. No
 //! value, tag or notice can add a field or a part of its own.
 
+mod body;
+mod change;
+pub mod clean;
 mod encode;
-mod notice;
+mod page;
 mod proof;
 mod section;
 mod subject;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,9 +22,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use self::notice::Notice;
+pub use self::body::{Signed, Unstamped, stampable};
+use self::change::Change;
 use self::section::{Section, original};
-use crate::entity::Entities;
+use crate::entity::{Entities, Origin};
 use crate::ids::EntityId;
 use crate::message::{Message, Part, PartKind};
 
@@ -69,6 +74,39 @@ pub enum Edit {
         /// The stated reason, for the proof.
         reason: String,
     },
+    /// Gives an attachment other octets. Its type, names and disposition stay; it is encoded as
+    /// base64, and a digest of the old octets goes.
+    ReplaceContent {
+        /// The attachment: a MIME part that holds one file.
+        entity: EntityId,
+        /// What it holds from now on.
+        content: Bytes,
+        /// The stated reason, for the proof.
+        reason: String,
+    },
+    /// Puts a stamp into the message's text: into each alternative, in its own charset and encoding.
+    /// A message without text of its own stays as it is; see [`stampable`].
+    StampBody {
+        /// For plain text.
+        text: String,
+        /// For pages, as markup; without, `text` with its line breaks.
+        html: Option<String>,
+        /// Where in the text.
+        position: Position,
+        /// Whether what is signed may change too.
+        signed: Signed,
+    },
+}
+
+/// Where a stamp goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Position {
+    /// Before the text.
+    Top,
+    /// After the text.
+    #[default]
+    Bottom,
 }
 
 /// A message as pieces, in order.
@@ -177,6 +215,10 @@ pub enum EditError {
     /// The entity is not part of this message, or is the message itself.
     #[error("entity {0} cannot be replaced")]
     NoSuchPart(EntityId),
+    /// The entity is not one file that is a MIME part: a multipart, an attached message in plain
+    /// sight, or something inside a part.
+    #[error("entity {0} is not an attachment of its own, so its content cannot be replaced")]
+    NotAnAttachment(EntityId),
     /// The result does not hold what it should: a defect of ours, caught before the message leaves.
     #[error("the edited message failed its proof: {0}")]
     Unproven(String),
@@ -193,7 +235,8 @@ pub fn apply(message: &Message, entities: &Entities, edits: &[Edit]) -> Result<R
         return Err(EditError::Unproven("a message without content".to_owned()));
     };
     let mut top = Section::of(message, root);
-    let mut notices: BTreeMap<usize, Notice> = BTreeMap::new();
+    let mut changes: BTreeMap<usize, Change> = BTreeMap::new();
+    let mut stamps = Vec::new();
     for edit in edits {
         match edit {
             Edit::PrependField { name, value } => top.prepend(name, value)?,
@@ -203,15 +246,32 @@ pub fn apply(message: &Message, entities: &Entities, edits: &[Edit]) -> Result<R
             Edit::TagSubject { tag } => top.tag_subject(tag)?,
             Edit::ReplacePart { entity, notice, .. } => {
                 let part = replaceable(message, entities, *entity)?;
-                let write = || notice::write(message, notice, top.line_end);
-                notices.entry(part).or_insert_with(write);
+                if !changes.get(&part).is_some_and(Change::is_notice) {
+                    changes.insert(part, Change::notice(message, notice, top.line_end));
+                }
+            }
+            Edit::ReplaceContent { entity, content, .. } => {
+                let part = attachment(message, entities, *entity)?;
+                let write = || Change::content(content, top.line_end);
+                changes.entry(part).or_insert_with(write);
+            }
+            Edit::StampBody { text, html, position, signed } => {
+                stamps.push(body::Stamp {
+                    text,
+                    html: html.as_deref(),
+                    position: *position,
+                    signed: *signed,
+                });
             }
         }
     }
+    for (place, change) in body::stamped(message, &stamps, top.line_end) {
+        changes.entry(place).or_insert(change);
+    }
     // What is inside a part that goes, goes with it.
-    let outer: Vec<usize> = notices.keys().copied().collect();
-    notices.retain(|&inner, _| !outer.iter().any(|&at| notice::is_inside(message, inner, at)));
-    let plan = Plan { message, top, notices };
+    let outer: Vec<usize> = changes.keys().copied().collect();
+    changes.retain(|&inner, _| !outer.iter().any(|&at| change::is_inside(message, inner, at)));
+    let plan = Plan { message, top, changes };
     let rope = plan.rope();
     proof::check(&plan, &rope)?;
     Ok(rope)
@@ -222,8 +282,8 @@ struct Plan<'a> {
     message: &'a Message,
     /// The message's own header section, edited.
     top: Section<'a>,
-    /// By the place of the part that goes.
-    notices: BTreeMap<usize, Notice>,
+    /// By the place of the part that is changed.
+    changes: BTreeMap<usize, Change>,
 }
 
 impl Plan<'_> {
@@ -232,22 +292,21 @@ impl Plan<'_> {
         let mut at = 0_usize;
         let Some(root) = self.message.parts().first() else { return rope };
         let mut top = self.top.clone();
-        if let Some(notice) = self.notices.get(&0) {
-            top.replace_content(notice.fields.clone());
-            top.require("MIME-Version", "1.0");
+        if let Some(change) = self.changes.get(&0) {
+            change.edit_top(&mut top);
         }
         rope.push(original(at..root.header_range().start));
-        self.header(root, top, self.notices.contains_key(&0), &mut rope);
+        self.header(root, top, self.changes.contains_key(&0), &mut rope);
         at = at.max(root.body_range().start);
-        for (&place, notice) in &self.notices {
+        for (&place, change) in &self.changes {
             let Some(part) = self.message.parts().get(place) else { continue };
             let body = part.body_range();
             if place == 0 {
-                rope.push(Piece::Inserted(notice.body.clone()));
-                rope.push(Piece::Inserted(Bytes::from_static(self.top.line_end.as_bytes())));
+                rope.push(Piece::Inserted(change.body.clone()));
+                rope.push(self.last_line_end(change));
             } else {
                 rope.push(original(at..part.header_range().start));
-                self.replaced(part, notice, &mut rope);
+                self.changed(part, change, &mut rope);
             }
             at = body.end;
         }
@@ -273,26 +332,37 @@ impl Plan<'_> {
     }
 
     /// A part that is not the message's own content.
-    fn replaced(&self, part: &Part, notice: &Notice, rope: &mut Rope) {
+    fn changed(&self, part: &Part, change: &Change, rope: &mut Rope) {
         let line_end = || Piece::Inserted(Bytes::from_static(self.top.line_end.as_bytes()));
-        let parent = part.parent().and_then(|parent| self.message.parts().get(parent));
-        let mut section = Section::of(self.message, part);
-        if parent.is_some_and(|parent| parent.kind() == PartKind::Message) {
-            // The content of an attached message: its other fields stay.
-            section.replace_content(notice.fields.clone());
-        } else {
-            section.lines.clear();
-            section.replace_content(notice.fields.clone());
-        }
-        for piece in section.pieces() {
+        for piece in self.section(part, change).pieces() {
             rope.push(piece);
         }
         rope.push(line_end());
-        rope.push(Piece::Inserted(notice.body.clone()));
+        rope.push(Piece::Inserted(change.body.clone()));
         let rest = self.message.raw().get(part.body_range().end..).unwrap_or_default();
         if !rest.starts_with(b"\n") && !rest.starts_with(b"\r\n") {
-            rope.push(line_end());
+            rope.push(self.last_line_end(change));
         }
+    }
+
+    /// A line end after a body that has none.
+    fn last_line_end(&self, change: &Change) -> Piece {
+        let line_end = self.top.line_end.as_bytes();
+        let is_there = change.body.ends_with(line_end);
+        Piece::Inserted(if is_there { Bytes::new() } else { Bytes::from_static(line_end) })
+    }
+
+    /// The header section of a part that is changed and not the message's own content.
+    fn section(&self, part: &Part, change: &Change) -> Section<'_> {
+        let mut section = Section::of(self.message, part);
+        let parent = part.parent().and_then(|parent| self.message.parts().get(parent));
+        let attached = parent.is_some_and(|parent| parent.kind() == PartKind::Message);
+        // The content of an attached message: its other fields stay.
+        if change.is_notice() && !attached {
+            section.lines.clear();
+        }
+        change.edit(&mut section);
+        section
     }
 }
 
@@ -304,11 +374,25 @@ fn replaceable(
 ) -> Result<usize, EditError> {
     let place = entities.message_part(entity).filter(|_| entity != EntityId::MESSAGE);
     let part = place.and_then(|place| message.parts().get(place).map(|part| (place, part)));
-    match part {
-        Some((place, part)) if place > 0 || part.kind() == PartKind::Leaf => Ok(place),
-        _ => Err(EditError::NoSuchPart(entity)),
+    part.map(|(place, _)| place).ok_or(EditError::NoSuchPart(entity))
+}
+
+/// The place of the part that `entity` is: one file.
+fn attachment(
+    message: &Message,
+    entities: &Entities,
+    entity: EntityId,
+) -> Result<usize, EditError> {
+    let place = replaceable(message, entities, entity)?;
+    let part = message.parts().get(place).filter(|part| part.kind() == PartKind::Leaf);
+    let own = entities.get(entity).map(|entity| &entity.origin);
+    match (part, own) {
+        (Some(part), Some(Origin::Part(number))) if number == part.number() => Ok(place),
+        _ => Err(EditError::NotAnAttachment(entity)),
     }
 }
 
+#[cfg(test)]
+mod stamp_tests;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 //!
 //! In: the plan and the rope made from it. Out: nothing, or [`EditError::Unproven`]. The result is
 //! read again: its fields must be the planned ones, octet for octet and in order; its parts the
-//! original ones, with each part that goes, and what is inside it, replaced by one text part.
+//! original ones, with each part that goes, and what is inside it, replaced by one text part, and each
+//! part with new content decoding to exactly that content, under its old type and names.
 //!
 //! If no part changes, the body is one range of the original, and only the header section is
 //! assembled and read. Otherwise the message is assembled once. Any doubt is a failure: the caller
@@ -12,14 +13,14 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{EditError, Notice, Piece, Plan, Rope, notice};
+use super::{Change, EditError, Piece, Plan, Rope, change};
 use crate::limits::Limits;
-use crate::message::{Message, Part, PartKind};
+use crate::message::{Message, Part, PartKind, transfer};
 
 /// Checks `rope` against `plan`.
 pub(super) fn check(plan: &Plan<'_>, rope: &Rope) -> Result<(), EditError> {
     in_order(plan, rope)?;
-    if plan.notices.is_empty() {
+    if plan.changes.is_empty() {
         return header_only(plan, rope);
     }
     if !plan.message.cuts().is_empty() {
@@ -36,7 +37,7 @@ pub(super) fn check(plan: &Plan<'_>, rope: &Rope) -> Result<(), EditError> {
 /// header section, and parts that are replaced.
 fn in_order(plan: &Plan<'_>, rope: &Rope) -> Result<(), EditError> {
     let message = plan.message;
-    let parts = plan.notices.keys().filter_map(|&place| message.parts().get(place));
+    let parts = plan.changes.keys().filter_map(|&place| message.parts().get(place));
     let mut may_go: Vec<Range<u64>> =
         parts.map(|part| part.range().start as u64..part.range().end as u64).collect();
     let header = message.header_range();
@@ -102,9 +103,8 @@ fn same_content_fields(message: &Message, edited: &Message) -> Result<(), EditEr
 /// The fields of the edited message are the planned ones.
 fn fields(plan: &Plan<'_>, edited: &Message) -> Result<(), EditError> {
     let mut planned = plan.top.clone();
-    if let Some(notice) = plan.notices.get(&0) {
-        planned.replace_content(notice.fields.clone());
-        planned.require("MIME-Version", "1.0");
+    if let Some(change) = plan.changes.get(&0) {
+        change.edit_top(&mut planned);
     }
     let mut found = edited.header_fields().iter().map(|field| edited.part(field.range()));
     for field in planned.fields() {
@@ -117,28 +117,48 @@ fn fields(plan: &Plan<'_>, edited: &Message) -> Result<(), EditError> {
 fn parts(plan: &Plan<'_>, edited: &Message) -> Result<(), EditError> {
     let message = plan.message;
     let goes =
-        |place: usize| plan.notices.keys().any(|&outer| notice::is_inside(message, place, outer));
+        |place: usize| plan.changes.keys().any(|&outer| change::is_inside(message, place, outer));
     let stay: Vec<usize> = (0..message.parts().len()).filter(|&place| !goes(place)).collect();
     require(stay.len() == edited.parts().len(), "parts were lost or added")?;
     for (&place, new) in stay.iter().zip(edited.parts()) {
         let Some(old) = message.parts().get(place) else { return failed("a part is missing") };
         let parent = new.parent().map(|parent| stay.get(parent).copied());
         require(parent == old.parent().map(Some), "a part moved")?;
-        match plan.notices.get(&place) {
-            Some(notice) => replaced(notice, edited, new)?,
+        match plan.changes.get(&place) {
+            Some(change) => changed(plan, (place, old, change), edited, new)?,
             None => kept(plan, (place, old), edited, new)?,
         }
     }
     Ok(())
 }
 
-fn replaced(notice: &Notice, edited: &Message, new: &Part) -> Result<(), EditError> {
+/// A part that an edit names: its header section and body are the planned ones, and a reader decodes
+/// what was to be there.
+fn changed(
+    plan: &Plan<'_>,
+    (place, old, change): (usize, &Part, &Change),
+    edited: &Message,
+    new: &Part,
+) -> Result<(), EditError> {
     let body = edited.part(new.body_range());
-    let text = trim_line_end(&body);
-    let is_notice = new.kind() == PartKind::Leaf
-        && new.media_type() == "text/plain"
-        && text == trim_line_end(&notice.body);
-    require(is_notice, "a notice is not where it should be")
+    let same = trim_line_end(&body) == trim_line_end(&change.body);
+    require(same && new.kind() == PartKind::Leaf, "a changed part is not where it should be")?;
+    if place > 0 {
+        let mut found = edited.fields_of(new).iter().map(|field| edited.part(field.range()));
+        for field in plan.section(old, change).fields() {
+            require(found.next().is_some_and(|found| found == field), "a part's field changed")?;
+        }
+        require(found.next().is_none(), "a part has a field too many")?;
+    }
+    let Some(content) = &change.content else {
+        return require(new.media_type() == "text/plain", "a notice is not text");
+    };
+    let label = new.media_type() == old.media_type()
+        && new.names() == old.names()
+        && new.disposition() == old.disposition();
+    require(label, "a changed part has another type or name")?;
+    let decoded = transfer::decode(&body, new.encoding()).content;
+    require(trim_line_end(&decoded) == trim_line_end(content), "a changed part reads differently")
 }
 
 /// A part that no edit names: its header section, and its body unless a part inside it goes. Then the
@@ -152,13 +172,13 @@ fn kept(
     let message = plan.message;
     require(old.kind() == new.kind(), "a part became another kind")?;
     let same = |old: Range<usize>, new: Range<usize>| message.part(old) == edited.part(new);
-    let holds_notice =
-        plan.notices.keys().any(|&replaced| notice::is_inside(message, replaced, place));
+    let holds_change =
+        plan.changes.keys().any(|&replaced| change::is_inside(message, replaced, place));
     // The message's own fields were compared with the plan.
     if place > 0 {
         require(same(old.header_range(), new.header_range()), "a part's header section changed")?;
     }
-    if !holds_notice {
+    if !holds_change {
         require(same(old.body_range(), new.body_range()), "a part's body changed")?;
     }
     Ok(())

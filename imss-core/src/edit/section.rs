@@ -134,6 +134,24 @@ impl<'a> Section<'a> {
         self.lines.splice(at..at, lines);
     }
 
+    /// Replaces the first field of that name and removes the others; adds it if absent. `octets` end
+    /// in a line end.
+    pub(super) fn set(&mut self, name: &'static str, octets: &[u8]) {
+        let at = self.lines.iter().position(|line| line.is(name));
+        self.drop_all(name);
+        if at.is_none() {
+            self.end_last_line();
+        }
+        let pieces = vec![Piece::Inserted(Bytes::copy_from_slice(octets))];
+        let at = at.unwrap_or(self.lines.len()).min(self.lines.len());
+        self.lines.insert(at, Line { name: Some(name.to_owned()), pieces });
+    }
+
+    /// Removes every field of that name.
+    pub(super) fn drop_all(&mut self, name: &str) {
+        self.lines.retain(|line| !line.is(name));
+    }
+
     /// Adds a field if there is none of that name.
     pub(super) fn require(&mut self, name: &'static str, value: &str) {
         if !self.lines.iter().any(|line| line.is(name)) {

@@ -3,13 +3,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::limits::{Limits, StopFlag};
 
-fn read(raw: &[u8]) -> (Message, Entities) {
+pub(super) fn read(raw: &[u8]) -> (Message, Entities) {
     let message = Message::parse(Bytes::copy_from_slice(raw), &Limits::default());
     let entities = Entities::extract(&message, &Limits::default(), &StopFlag::new());
     (message, entities)
 }
 
-fn edited(raw: &str, edits: &[Edit]) -> Result<String, EditError> {
+pub(super) fn edited(raw: &str, edits: &[Edit]) -> Result<String, EditError> {
     let (message, entities) = read(raw.as_bytes());
     let rope = apply(&message, &entities, edits)?;
     Ok(String::from_utf8_lossy(&rope.to_bytes(raw.as_bytes())).into_owned())
@@ -249,8 +249,23 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
             notice,
             reason: String::new(),
         }),
+        (0_u32..6, text).prop_map(|(entity, content)| Edit::ReplaceContent {
+            entity: EntityId(entity),
+            content: content.into(),
+            reason: String::new(),
+        }),
+        (text, any::<bool>(), any::<bool>()).prop_map(|(text, top, keep)| Edit::StampBody {
+            html: top.then(|| text.clone()),
+            text,
+            position: if top { Position::Top } else { Position::Bottom },
+            signed: if keep { Signed::Keep } else { Signed::Edit },
+        }),
     ];
     proptest::collection::vec(one, 0..4)
+}
+
+fn changes_body(edit: &Edit) -> bool {
+    matches!(edit, Edit::ReplacePart { .. } | Edit::ReplaceContent { .. } | Edit::StampBody { .. })
 }
 
 proptest! {
@@ -263,7 +278,7 @@ proptest! {
         let Ok(rope) = apply(&message, &entities, &edits) else { return Ok(()) };
         let bytes = rope.to_bytes(&raw);
         prop_assert_eq!(bytes.len() as u64, rope.len());
-        if !edits.iter().any(|edit| matches!(edit, Edit::ReplacePart { .. })) {
+        if !edits.iter().any(changes_body) {
             let (again, _) = read(&bytes);
             prop_assert_eq!(again.outline(), message.outline());
             let body = |message: &Message| message.raw().slice(message.body_start()..);
@@ -275,8 +290,9 @@ proptest! {
     #[test]
     fn good_messages_can_be_edited(edits in edits()) {
         let (message, entities) = read(MIXED.as_bytes());
-        let harmless = |edit: &Edit| !matches!(edit, Edit::ReplacePart { .. });
-        let edits: Vec<Edit> = edits.into_iter().filter(harmless).collect();
+        let replaces =
+            |edit: &Edit| matches!(edit, Edit::ReplacePart { .. } | Edit::ReplaceContent { .. });
+        let edits: Vec<Edit> = edits.into_iter().filter(|edit| !replaces(edit)).collect();
         prop_assert!(apply(&message, &entities, &edits).is_ok(), "{:?}", apply(&message, &entities, &edits));
     }
 }

@@ -6,28 +6,36 @@
 //! A bound that is reached, a broken or encrypted archive, a missing piece: each is a gap.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 
 use super::{Entities, Entity, Origin, Role, name, text};
 use crate::anomaly::{Anomaly, AnomalyKind};
-use crate::filetype::{self, FileType, TypeGroup};
+use crate::archive::Passwords;
+use crate::filetype::{self, Identified};
 use crate::finding::{Gap, GapReason};
 use crate::ids::EntityId;
 use crate::limits::{Budget, Limit};
-use crate::message::{Disposition, Message, Part, PartKind, transfer};
+use crate::message::{
+    Disposition, Message, Part, PartKind, TransferEncoding, encoded_word, transfer,
+};
 
+/// Bodies and header sections that are searched for passwords.
+const MAX_BODIES: usize = 16;
 /// The reader's name in gaps.
 pub(super) const ENGINE: &str = "reader";
 
 /// Finds everything inside `message`.
-pub(super) fn run(message: &Message, budget: Budget<'_>) -> Entities {
+pub(super) fn run(message: &Message, budget: Budget<'_>, passwords: Passwords) -> Entities {
     let mut extraction = Extraction {
         entities: Entities { list: Vec::new(), gaps: Vec::new(), anomalies: Vec::new() },
         budget,
+        candidates: Candidates { all: passwords.clone(), configured: passwords, bodies: 0 },
+        bodies: Vec::new(),
         queue: VecDeque::new(),
+        places: HashMap::new(),
     };
     extraction.start(message);
     while let Some(job) = extraction.queue.pop_front() {
@@ -43,7 +51,21 @@ pub(super) fn run(message: &Message, budget: Budget<'_>) -> Entities {
 pub(super) struct Extraction<'a> {
     pub(super) entities: Entities,
     pub(super) budget: Budget<'a>,
+    pub(super) candidates: Candidates,
+    /// The first messages and bodies shown to the reader, which may name passwords.
+    pub(super) bodies: Vec<EntityId>,
     pub(super) queue: VecDeque<Job>,
+    /// The first entity in each container that has just these octets.
+    pub(super) places: HashMap<(EntityId, usize, usize), EntityId>,
+}
+
+/// The passwords to try.
+pub(super) struct Candidates {
+    pub(super) configured: Passwords,
+    /// With those that the message offers.
+    pub(super) all: Passwords,
+    /// How many bodies that considers.
+    pub(super) bodies: usize,
 }
 
 /// Content that may hold more.
@@ -170,11 +192,17 @@ impl Extraction<'_> {
         if part.in_digest && found.declared.is_none() {
             found.declared = Some(part.media_type().to_owned());
         }
+        if part.encoding() == TransferEncoding::Uuencode {
+            let file = transfer::Uuencoded::find(&body, 0);
+            found.names.extend(file.map(|file| encoded_word::decode_value(&file.name)));
+        }
         let content = found.content.clone();
         let id = self.add(found);
         if decoded.malformed {
             self.anomaly(AnomalyKind::MalformedEncoding, id, 0, part.encoding().as_str());
-            self.cut_at_padding(part, id, layer, &body)?;
+        }
+        if decoded.malformed || part.encoding() == TransferEncoding::QuotedPrintable {
+            self.decoded_otherwise(part, id, layer, &body)?;
         }
         match part.kind() {
             PartKind::Multipart => return Ok((id, layer.saturating_add(1))),
@@ -185,8 +213,12 @@ impl Extraction<'_> {
             PartKind::Leaf => {}
         }
         self.special_types(part.media_type(), id);
+        let entity = self.entities.get(id).filter(|entity| text::is_text(entity));
+        if let Some((kind, detail)) = entity.and_then(text::charset_defect) {
+            self.anomaly(kind, id, 0, &detail);
+        }
         let container = part.media_type().starts_with("multipart/")
-            && part.encoding() != crate::message::TransferEncoding::Identity;
+            && part.encoding() != TransferEncoding::Identity;
         let container = container.then(|| self.content_type(message, part)).flatten();
         self.queue.push_back(Job { entity: id, content, layer, number, container });
         Ok((id, layer))
@@ -224,9 +256,12 @@ impl Extraction<'_> {
             names: Vec::new(),
             declared: outer.declared.clone(),
             detected: outer.detected,
+            confidence: outer.confidence,
+            also: Vec::new(),
             size: outer.size,
             content: outer.content.clone(),
             encrypted: false,
+            document: None,
             charset: None,
             part: outer.part,
             max_text_bytes: outer.max_text_bytes,
@@ -234,6 +269,7 @@ impl Extraction<'_> {
             sha256: OnceLock::new(),
         };
         let id = inner.id;
+        self.shown(&inner);
         self.entities.list.push(inner);
         Ok(id)
     }
@@ -242,7 +278,14 @@ impl Extraction<'_> {
     pub(super) fn add(&mut self, found: Found) -> EntityId {
         let id = self.next_id();
         let is_message = found.origin == Origin::Message;
-        let detected = if is_message { MESSAGE } else { filetype::detect(&found.content) };
+        let identified =
+            if is_message { Identified::message() } else { filetype::identify(&found.content) };
+        if identified.is_polyglot() {
+            let types: Vec<&str> = identified.also.iter().map(|also| also.name).collect();
+            let detail = format!("{} is also {}", identified.main.name, types.join(", "));
+            self.anomaly(AnomalyKind::Polyglot, id, 0, &detail);
+        }
+        let Identified { main: detected, confidence, also } = identified;
         let names = name::spellings(&found.names);
         if !is_message
             && found.role != Role::Multipart
@@ -258,9 +301,12 @@ impl Extraction<'_> {
             names,
             declared: found.declared,
             detected,
+            confidence,
+            also,
             size: u64::try_from(found.content.len()).unwrap_or(u64::MAX),
             content: found.content,
             encrypted: false,
+            document: None,
             charset: found.charset,
             part: found.part,
             max_text_bytes: self.budget.limits().max_text_bytes,
@@ -270,8 +316,31 @@ impl Extraction<'_> {
         if text::is_text(&entity) && text::exceeds(&entity.content, self.budget.limits()) {
             self.gap(GapReason::Limit(Limit::Text), id, ENGINE, String::new());
         }
+        if let Some(parent) = entity.parent {
+            self.places.entry(place(parent, &entity.content)).or_insert(id);
+        }
+        self.shown(&entity);
         self.entities.list.push(entity);
         id
+    }
+
+    fn shown(&mut self, entity: &Entity) {
+        let shown = matches!(entity.role, Role::Body | Role::Message);
+        if shown && self.bodies.len() < MAX_BODIES {
+            self.bodies.push(entity.id);
+        }
+    }
+
+    /// Adds better names to an entity, before those it has.
+    pub(super) fn name_again(&mut self, id: EntityId, better: &[String]) {
+        let Some(entity) = self.entities.list.get_mut(id.index()) else { return };
+        let mut names = name::spellings(better);
+        names.extend(entity.names.drain(..).filter(|own| !better.contains(own)));
+        entity.names = names;
+        let claim = filetype::claim(&entity.names, entity.declared.as_deref(), &entity.detected);
+        if let Some(mismatch) = claim {
+            self.anomaly(mismatch.kind, id, 0, &mismatch.detail);
+        }
     }
 
     /// Records a gap, once for each reason and entity; once for all if nothing after it can be
@@ -308,13 +377,11 @@ impl Extraction<'_> {
     }
 }
 
-/// What the message itself is, whatever its first octets look like.
-const MESSAGE: FileType = FileType {
-    name: "Mail message",
-    media_type: "message/rfc822",
-    extension: "eml",
-    group: TypeGroup::Message,
-};
+/// Where octets are: in which container, and where in memory. The entity that has them keeps them
+/// there.
+pub(super) fn place(parent: EntityId, content: &Bytes) -> (EntityId, usize, usize) {
+    (parent, content.as_ptr().addr(), content.len())
+}
 
 /// Parts inside a part: its number goes before theirs.
 fn join(outer: &str, inner: &str) -> String {

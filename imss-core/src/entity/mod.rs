@@ -6,11 +6,13 @@
 //! What could not be looked into is a [`Gap`], never silence. Where readers would see different
 //! content, every reading is an entity of its own.
 
+mod document;
 mod extract;
 mod name;
 mod open;
 mod reading;
 mod text;
+mod wire;
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -19,9 +21,12 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::wire::WireError;
 use crate::anomaly::Anomaly;
+use crate::archive::Passwords;
 use crate::charset::Text;
-use crate::filetype::FileType;
+use crate::document::Document;
+use crate::filetype::{Confidence, FileType};
 use crate::finding::Gap;
 use crate::ids::EntityId;
 use crate::limits::{Budget, Limits, StopFlag};
@@ -52,12 +57,18 @@ pub struct Entity {
     pub declared: Option<String>,
     /// What the content is.
     pub detected: FileType,
+    /// What that rests on.
+    pub confidence: Confidence,
+    /// What else the content validly is: rules by type look at these too.
+    pub also: Vec<FileType>,
     /// Octets of the content, or what the container claims if it could not be read.
     pub size: u64,
     /// The decoded content. Empty for what could not be read.
     pub content: Bytes,
     /// Whether its content is encrypted (then `content` is empty).
     pub encrypted: bool,
+    /// What the document extractors found in it; `None` if none could read it.
+    pub document: Option<Box<Document>>,
     /// The declared charset, as spelled.
     charset: Option<String>,
     /// The part of the message that it is, or that it was found in.
@@ -82,6 +93,10 @@ pub enum Origin {
     Member(u32),
     /// What a compressed stream expands to.
     Expanded,
+    /// A file inside a document, by its position from 0.
+    Embedded(u32),
+    /// Code inside a document, as source text, by its position from 0. Not a file.
+    Code(u32),
     /// Another reading of its parent: what a reader would see who resolves the named ambiguity
     /// in another way.
     Reading(String),
@@ -108,8 +123,36 @@ impl Entities {
     /// set and says so in [`Entities::gaps`].
     #[must_use]
     pub fn extract(message: &Message, limits: &Limits, stop: &StopFlag) -> Self {
+        Self::extract_with(message, limits, stop, &Passwords::none())
+    }
+
+    /// The same, trying `passwords` on what is encrypted, besides those that the message offers.
+    #[must_use]
+    pub fn extract_with(
+        message: &Message,
+        limits: &Limits,
+        stop: &StopFlag,
+        passwords: &Passwords,
+    ) -> Self {
         let octets = u64::try_from(message.raw().len()).unwrap_or(u64::MAX);
-        extract::run(message, Budget::for_message(limits, stop.clone(), octets))
+        let budget = Budget::for_message(limits, stop.clone(), octets);
+        extract::run(message, budget, passwords.clone())
+    }
+
+    /// The message alone, unread for the reason that `gap` gives.
+    #[must_use]
+    pub fn unread(message: &Message, limits: &Limits, gap: Gap) -> Self {
+        let mut entities = extract::run(
+            &Message::parse(Bytes::new(), limits),
+            Budget::new(&Limits { max_entities: 0, ..limits.clone() }),
+            Passwords::none(),
+        );
+        entities.gaps = vec![gap];
+        if let Some(first) = entities.list.first_mut() {
+            first.content = message.raw().clone();
+            first.size = u64::try_from(message.raw().len()).unwrap_or(u64::MAX);
+        }
+        entities
     }
 
     /// The entities in order.
@@ -173,9 +216,14 @@ impl Entities {
                 (Origin::Attached, _) => "message".to_owned(),
                 (Origin::Member(place), true) => format!("member {place}"),
                 (Origin::Expanded, true) => "expanded".to_owned(),
+                (Origin::Embedded(place), true) => format!("embedded {place}"),
+                (Origin::Code(place), true) => format!("code {place}"),
+                (Origin::Code(_), false) => format!("code {}", name::show(step.name())),
                 (Origin::Reading(how), true) => format!("({how})"),
                 (Origin::Reading(how), false) => format!("({how}) {}", name::show(step.name())),
-                (Origin::Member(_) | Origin::Expanded, false) => name::show(step.name()),
+                (Origin::Member(_) | Origin::Expanded | Origin::Embedded(_), false) => {
+                    name::show(step.name())
+                }
             };
             // Writing to a string cannot fail.
             let _ = write!(path, "{separator}{label}");

@@ -63,46 +63,86 @@ impl Extraction<'_> {
         }
     }
 
-    /// Adds what a reader decodes who stops at the first padding of base64. Mailing lists append
+    /// Adds what other readers decode from an encoding with odd octets inside. Mailing lists append
     /// footers that way, so it is no gap; but a known file with something appended is still it.
-    pub(super) fn cut_at_padding(
+    pub(super) fn decoded_otherwise(
         &mut self,
         part: &Part,
         id: EntityId,
         layer: usize,
         body: &[u8],
     ) -> Result<(), Limit> {
-        if part.encoding() != TransferEncoding::Base64 || part.kind() != PartKind::Leaf {
+        if part.kind() != PartKind::Leaf {
             return Ok(());
         }
-        let Some(content) = transfer::base64_to_padding(body) else { return Ok(()) };
-        self.budget.charge_entity()?;
-        self.budget.charge_bytes(u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+        let base64 = part.encoding() == TransferEncoding::Base64;
+        let base64 = base64.then(|| transfer::base64_otherwise(body)).into_iter().flatten();
+        let quoted = part.encoding() == TransferEncoding::QuotedPrintable;
+        let quoted = quoted.then(|| transfer::quoted_printable_strict(body)).flatten();
+        let quoted = quoted.map(|content| ("quoted-printable, strict", content));
+        let mut found = base64.chain(quoted).peekable();
+        if found.peek().is_none() {
+            return Ok(());
+        }
         let holder = self.entities.get(id);
         let (role, place) =
             holder.map_or((Role::Attachment, None), |holder| (holder.role, holder.part));
-        let content = Content {
-            role,
-            content: content.into(),
-            declared: part.declared().map(str::to_owned),
-            charset: part.charset().map(str::to_owned),
-            names: part.names().to_vec(),
-        };
-        self.add_reading(id, layer, "base64 ends at padding", place, content);
+        let mut known: HashSet<[u8; 32]> =
+            holder.iter().map(|holder| digest(&holder.content)).collect();
+        for (reader, content) in found {
+            let content = Bytes::from(content);
+            // Decoding it and telling it from the others.
+            self.budget.charge_work(body.len() as u64 / 2)?;
+            if content.trim_ascii().is_empty() || !known.insert(digest(&content)) {
+                continue;
+            }
+            self.budget.charge_entity()?;
+            self.budget.charge_bytes(u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+            let content = Content {
+                role,
+                content,
+                declared: part.declared().map(str::to_owned),
+                charset: part.charset().map(str::to_owned),
+                names: part.names().to_vec(),
+            };
+            self.add_reading(id, layer, reader, place, content);
+        }
         Ok(())
     }
 
     /// Adds what other readers would find.
     pub(super) fn other_readings(&mut self, message: &Message, holder: EntityId, layer: usize) {
-        let mut candidates: Vec<(&'static str, Leaf)> = Vec::new();
+        let mut candidates: Vec<Candidate> = Vec::new();
+        let size = u64::try_from(message.raw().len()).unwrap_or(u64::MAX);
+        // Each line may be compared with the boundary of every multipart around it.
+        let multiparts = message.parts().iter().filter(|part| part.kind() == PartKind::Multipart);
+        let levels = multiparts.count().min(self.budget.limits().max_layers) as u64;
+        let steps = (size / 8).saturating_mul(levels.saturating_add(2));
         for reader in Reader::plausible(message.defects()) {
-            let other = Message::parse_as(message.raw().clone(), self.budget.limits(), reader);
-            candidates.extend(leaves(&other).map(|leaf| (reader.as_str(), leaf)));
+            if let Err(limit) = self.budget.charge_work(steps) {
+                self.gap(GapReason::Limit(limit), holder, ENGINE, reader.as_str().to_owned());
+                break;
+            }
+            let raw = match reader.rewritten(message.raw()) {
+                Some(raw) => {
+                    let size = u64::try_from(raw.len()).unwrap_or(u64::MAX);
+                    if let Err(limit) = self.budget.charge_bytes(size) {
+                        let detail = reader.as_str().to_owned();
+                        return self.gap(GapReason::Limit(limit), holder, ENGINE, detail);
+                    }
+                    Bytes::from(raw)
+                }
+                None => message.raw().clone(),
+            };
+            let other = Message::parse_as(raw, self.budget.limits(), reader);
+            candidates
+                .extend(leaves(&other).map(|leaf| Candidate::new(reader.as_str(), &other, leaf)));
         }
         if second::is_worth_asking(message.defects()) {
             match second::leaves(message.raw()) {
                 Some(found) => {
-                    candidates.extend(found.into_iter().map(|leaf| ("mail-parser", leaf)));
+                    let named = |leaf| Candidate::new("mail-parser", message, leaf);
+                    candidates.extend(found.into_iter().map(named));
                 }
                 None => {
                     let detail = "the second reader could not be asked".to_owned();
@@ -120,40 +160,78 @@ impl Extraction<'_> {
         message: &Message,
         holder: EntityId,
         layer: usize,
-        candidates: Vec<(&'static str, Leaf)>,
+        candidates: Vec<Candidate>,
     ) {
-        let mut known: HashSet<(usize, usize, TransferEncoding)> =
-            leaves(message).map(|leaf| (leaf.body.start, leaf.body.end, leaf.encoding)).collect();
+        let same_octets = |body: &Bytes| (body.as_ptr() as usize, body.len());
+        let mut known: HashSet<((usize, usize), TransferEncoding)> = leaves(message)
+            .map(|leaf| (same_octets(&message.part(leaf.body)), leaf.encoding))
+            .collect();
+        let mut names: HashSet<String> = leaves(message).flat_map(|leaf| leaf.names).collect();
         let mut digests: Option<HashSet<[u8; 32]>> = None;
-        for (reader, leaf) in candidates {
-            if !known.insert((leaf.body.start, leaf.body.end, leaf.encoding)) {
+        for Candidate { reader, body, leaf } in candidates {
+            let before = names.len();
+            names.extend(leaf.names.iter().cloned());
+            let named = names.len() > before;
+            if !known.insert((same_octets(&body), leaf.encoding)) && !named {
                 continue;
             }
             let digests = digests.get_or_insert_with(|| {
-                leaves(message).map(|leaf| digest(&content(message, &leaf))).collect()
+                let ours = leaves(message).map(|leaf| (message.part(leaf.body), leaf.encoding));
+                ours.map(|(body, encoding)| digest(&transfer::decode(&body, encoding).content))
+                    .collect()
             });
-            let found = content(message, &leaf);
-            if found.trim_ascii().is_empty() || !digests.insert(digest(&found)) {
-                continue;
+            let decoded = transfer::decode(&body, leaf.encoding);
+            let odd = decoded.malformed && leaf.encoding == TransferEncoding::Base64;
+            let others = odd.then(|| transfer::base64_otherwise(&body)).into_iter().flatten();
+            let others = others.map(|(how, content)| (how, Bytes::from(content)));
+            for (how, content) in std::iter::once((reader, decoded.content)).chain(others) {
+                if let Err(limit) = self.budget.charge_work(body.len() as u64 / 2) {
+                    let detail = "readings".to_owned();
+                    return self.gap(GapReason::Limit(limit), holder, ENGINE, detail);
+                }
+                let differs = digests.insert(digest(&content));
+                if content.trim_ascii().is_empty() || !(differs || (named && how == reader)) {
+                    continue;
+                }
+                let difference = if differs && how == reader && !leaf.is_plain_view() {
+                    Difference::Content
+                } else {
+                    Difference::Detail
+                };
+                if let Err(limit) =
+                    self.add_difference(holder, layer, how, (&leaf, content), difference)
+                {
+                    let detail = "readings".to_owned();
+                    return self.gap(GapReason::Limit(limit), holder, ENGINE, detail);
+                }
             }
-            let size = u64::try_from(found.len()).unwrap_or(u64::MAX);
-            let charged = self.budget.charge_entity().and_then(|()| self.budget.charge_bytes(size));
-            if let Err(limit) = charged {
-                return self.gap(GapReason::Limit(limit), holder, ENGINE, "readings".to_owned());
-            }
-            let offset = u64::try_from(leaf.body.start).unwrap_or(u64::MAX);
-            self.anomaly(AnomalyKind::ReaderDifference, holder, offset, reader);
-            if !leaf.is_plain_view() {
-                let detail = format!("another reader: {reader}");
-                self.gap(GapReason::Ambiguous, holder, ENGINE, detail);
-            }
-            let part = self.entities.get(holder).and_then(|holder| holder.part);
-            let text = leaf.declared.as_deref().is_none_or(|kind| kind.starts_with("text/"));
-            let role = if text && leaf.names.is_empty() { Role::Body } else { Role::Attachment };
-            let Leaf { declared, charset, names, .. } = leaf;
-            let content = Content { role, content: found, declared, charset, names };
-            self.add_reading(holder, layer, reader, part, content);
         }
+    }
+
+    /// Adds what another reader finds, and says that readers differ.
+    fn add_difference(
+        &mut self,
+        holder: EntityId,
+        layer: usize,
+        reader: &'static str,
+        (leaf, content): (&Leaf, Bytes),
+        difference: Difference,
+    ) -> Result<(), Limit> {
+        self.budget.charge_entity()?;
+        self.budget.charge_bytes(u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+        let offset = u64::try_from(leaf.body.start).unwrap_or(u64::MAX);
+        self.anomaly(AnomalyKind::ReaderDifference, holder, offset, reader);
+        if difference == Difference::Content {
+            let detail = format!("another reader: {reader}");
+            self.gap(GapReason::Ambiguous, holder, ENGINE, detail);
+        }
+        let part = self.entities.get(holder).and_then(|holder| holder.part);
+        let text = leaf.declared.as_deref().is_none_or(|kind| kind.starts_with("text/"));
+        let role = if text && leaf.names.is_empty() { Role::Body } else { Role::Attachment };
+        let Leaf { declared, charset, names, .. } = leaf.clone();
+        let content = Content { role, content, declared, charset, names };
+        self.add_reading(holder, layer, reader, part, content);
+        Ok(())
     }
 
     fn add_reading(
@@ -180,6 +258,28 @@ impl Extraction<'_> {
     }
 }
 
+/// How much another reading matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Difference {
+    /// Other content: readers disagree about the message.
+    Content,
+    /// Another name, another way to decode odd octets, or the message's own octets as text.
+    Detail,
+}
+
+/// What another reader finds: the encoded octets, and what it says of them.
+struct Candidate {
+    reader: &'static str,
+    body: Bytes,
+    leaf: Leaf,
+}
+
+impl Candidate {
+    fn new(reader: &'static str, message: &Message, leaf: Leaf) -> Self {
+        Self { reader, body: message.part(leaf.body.clone()), leaf }
+    }
+}
+
 struct Content {
     role: Role,
     content: Bytes,
@@ -199,11 +299,13 @@ fn leaves(message: &Message) -> impl Iterator<Item = Leaf> {
     })
 }
 
-fn content(message: &Message, leaf: &Leaf) -> Bytes {
-    transfer::decode(&message.part(leaf.body.clone()), leaf.encoding).content
-}
-
-/// White space around content is no difference.
+/// White space, line ends and NUL are no difference.
 fn digest(content: &Bytes) -> [u8; 32] {
-    Sha256::digest(content.trim_ascii()).into()
+    let content = content.trim_ascii();
+    if memchr::memchr3(b'\r', b'\n', 0, content).is_none() {
+        return Sha256::digest(content).into();
+    }
+    let kept: Vec<u8> =
+        content.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
+    Sha256::digest(kept.trim_ascii()).into()
 }

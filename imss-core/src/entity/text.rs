@@ -3,12 +3,15 @@
 //! In: an entity. Out: decoded and folded text, markup removed, or nothing if it is not text. Both
 //! the octets read and the text made are bounded by the limits; what was cut is said.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 
 use super::{Entity, Origin, Role};
+use crate::anomaly::AnomalyKind;
 use crate::charset::{self, Text};
 use crate::document::html;
-use crate::filetype::TypeGroup;
+use crate::filetype::{self, FileType, TypeGroup};
 use crate::limits::Limits;
 use crate::message::Message;
 
@@ -20,19 +23,36 @@ pub(super) fn read(entity: &Entity) -> Option<Text> {
     if entity.origin == Origin::Attached {
         return Some(header_text(entity));
     }
+    if let Some(document) = entity.document.as_ref().filter(|document| !document.texts.is_empty()) {
+        let mut plain = document.text();
+        // Only pages are decoded by us; where their charset is in doubt, both readings count.
+        if !document.charset.is_empty() && !entity.content.is_ascii() {
+            let bound = entity.content.len().min(entity.max_text_bytes);
+            let (_, other) = readings(entity, entity.content.get(..bound).unwrap_or_default());
+            if let Some(other) = other {
+                plain.push_str(&html::to_text(&other, entity.max_text_bytes).0);
+            }
+        }
+        let (folded, truncated) = (charset::fold(&plain), document.truncated);
+        let charset = if document.charset.is_empty() { "UTF-8" } else { document.charset };
+        return Some(Text { folded, plain, charset, guessed: document.guessed, truncated });
+    }
     if !is_text(entity) {
         return None;
     }
     let bound = entity.content.len().min(entity.max_text_bytes);
     let octets = entity.content.get(..bound).unwrap_or_default();
-    let page = is_page(entity);
-    let own = if page && entity.charset.is_none() { html::declared_charset(octets) } else { None };
-    let decoded = charset::decode(octets, entity.charset.as_deref().or(own.as_deref()));
-    let (plain, cut) = if page {
-        html::to_text(&decoded.text, entity.max_text_bytes)
-    } else {
-        (decoded.text, false)
+    let (decoded, other) = readings(entity, octets);
+    // A page that no extractor could read to its end.
+    let shown = |text: String| {
+        if is_page(entity) { html::to_text(&text, entity.max_text_bytes) } else { (text, false) }
     };
+    let (mut plain, mut cut) = shown(decoded.text);
+    if let Some((other, other_cut)) = other.map(shown) {
+        plain.push('\n');
+        plain.push_str(&other);
+        cut |= other_cut;
+    }
     Some(Text {
         folded: charset::fold(&plain),
         plain,
@@ -40,6 +60,35 @@ pub(super) fn read(entity: &Entity) -> Option<Text> {
         guessed: decoded.guessed,
         truncated: cut || bound < entity.content.len(),
     })
+}
+
+/// The start of `entity`'s content as text: by its label, or what a page says of itself.
+pub(super) fn decode(entity: &Entity, octets: &[u8]) -> charset::Decoded {
+    charset::decode(octets, label(entity, octets).as_deref())
+}
+
+/// The same, and the other reading where the label is in doubt.
+fn readings(entity: &Entity, octets: &[u8]) -> (charset::Decoded, Option<String>) {
+    let label = label(entity, octets);
+    let decoded = charset::decode(octets, label.as_deref());
+    let other = charset::alternative(octets, label.as_deref(), &decoded);
+    (decoded, other)
+}
+
+fn label(entity: &Entity, octets: &[u8]) -> Option<String> {
+    let own = || if is_page(entity) { html::declared_charset(octets) } else { None };
+    entity.charset.clone().or_else(own)
+}
+
+/// What a page is read as: `detected`, unless it is text that only its label calls a page.
+pub(super) fn seen_as(entity: &Entity) -> FileType {
+    let group = entity.detected.group;
+    let may_be = matches!(
+        group,
+        TypeGroup::Text | TypeGroup::Script | TypeGroup::Message | TypeGroup::Other
+    ) || entity.detected.extension == "xml" && entity.role == Role::Body;
+    let is_data = group == TypeGroup::Other && entity.role != Role::Body;
+    if may_be && !is_data && is_page(entity) { filetype::PAGE } else { entity.detected }
 }
 
 /// Whether [`read`] gives text.
@@ -56,6 +105,26 @@ pub(super) fn is_text(entity: &Entity) -> bool {
     holds_octets && !entity.content.is_empty() && (may_be || entity.role == Role::Body)
 }
 
+/// What is wrong with the charset of text, from its first octets.
+pub(super) fn charset_defect(entity: &Entity) -> Option<(AnomalyKind, String)> {
+    let bound = entity.content.len().min(64 << 10);
+    let sample = entity.content.get(..bound).filter(|sample| !sample.is_ascii());
+    let own = sample.filter(|_| entity.charset.is_none() && is_page(entity));
+    let own = own.and_then(html::declared_charset);
+    let label = entity.charset.as_deref().or(own.as_deref());
+    match label {
+        Some(label) if !charset::is_known(label) => {
+            Some((AnomalyKind::UnknownCharset, label.escape_debug().collect()))
+        }
+        None if sample.is_some() => Some((AnomalyKind::UnknownCharset, String::new())),
+        label if sample.is_some() && charset::is_undecodable(&entity.content, label) => {
+            let label = label.unwrap_or_default().escape_debug().collect();
+            Some((AnomalyKind::UndecodableText, label))
+        }
+        _ => None,
+    }
+}
+
 fn is_page(entity: &Entity) -> bool {
     let declared = entity.declared.as_deref();
     entity.detected.group == TypeGroup::Html
@@ -64,9 +133,7 @@ fn is_page(entity: &Entity) -> bool {
 
 /// The decoded fields, one a line.
 fn header_text(entity: &Entity) -> Text {
-    let bound = entity.content.len().min(MAX_HEADER_BYTES);
-    let limits = Limits { max_entities: 1, ..Limits::default() };
-    let message = Message::parse(entity.content.slice(..bound), &limits);
+    let message = header_section(entity);
     let mut plain = String::new();
     for (name, value) in message.fields() {
         plain.extend([name, ": ", &value, "\n"]);
@@ -74,6 +141,48 @@ fn header_text(entity: &Entity) -> Text {
     let truncated = plain.len() > entity.max_text_bytes;
     plain.truncate(plain.floor_char_boundary(entity.max_text_bytes));
     Text { folded: charset::fold(&plain), plain, charset: "UTF-8", guessed: false, truncated }
+}
+
+/// What of `entity` is needed to find the passwords it names, later: see [`shown_text`]. Copies no
+/// content.
+pub(super) fn outline(entity: &Entity) -> Entity {
+    Entity {
+        id: entity.id,
+        parent: entity.parent,
+        origin: entity.origin.clone(),
+        role: entity.role,
+        names: Vec::new(),
+        declared: entity.declared.clone(),
+        detected: entity.detected,
+        confidence: entity.confidence,
+        also: Vec::new(),
+        size: entity.size,
+        content: entity.content.clone(),
+        encrypted: entity.encrypted,
+        document: None,
+        charset: entity.charset.clone(),
+        part: entity.part,
+        max_text_bytes: entity.max_text_bytes,
+        text: OnceLock::new(),
+        sha256: OnceLock::new(),
+    }
+}
+
+/// What the reader is shown of a message (its subject) or a body.
+pub(super) fn shown_text(entity: &Entity) -> Option<String> {
+    if entity.role != Role::Message {
+        return read(entity).map(|text| text.plain);
+    }
+    let message = header_section(entity);
+    let mut fields = message.fields();
+    let subject = fields.find(|(name, _)| name.eq_ignore_ascii_case("subject"));
+    subject.map(|(_, value)| value)
+}
+
+fn header_section(entity: &Entity) -> Message {
+    let bound = entity.content.len().min(MAX_HEADER_BYTES);
+    let limits = Limits { max_entities: 1, ..Limits::default() };
+    Message::parse(entity.content.slice(..bound), &limits)
 }
 
 /// Whether reading `content` as text would leave some of it out.

@@ -19,6 +19,7 @@ pub(super) fn detect(head: &[u8]) -> Option<FileType> {
         | FileFormat::Zip
         // Two or four octets that anything may start with.
         | FileFormat::AppleDiskImage
+        | FileFormat::CommonObjectFileFormat
         | FileFormat::WindowsCursor => return None,
         _ => group(&format),
     };

@@ -8,6 +8,7 @@ mod claim;
 mod container;
 mod foreign;
 mod known;
+mod several;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::claim::{claim, group_of_extension};
 use self::container::WINDOW;
 use self::known::{BINARY, by_signature, known};
+pub use self::several::{Confidence, Identified, all, identify};
 use crate::anomaly::AnomalyKind;
 use crate::archive;
 
@@ -30,6 +32,22 @@ pub struct FileType {
     /// What rules ask for.
     pub group: TypeGroup,
 }
+
+/// What a message itself is, whatever its first octets look like.
+const MESSAGE: FileType = FileType {
+    name: "Mail message",
+    media_type: "message/rfc822",
+    extension: "eml",
+    group: TypeGroup::Message,
+};
+
+/// What text is that its label calls a page.
+pub(crate) const PAGE: FileType = FileType {
+    name: "HTML page",
+    media_type: "text/html",
+    extension: "html",
+    group: TypeGroup::Html,
+};
 
 /// Groups of types, as rules name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

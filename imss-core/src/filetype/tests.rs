@@ -73,6 +73,8 @@ fn binary_types() {
         ("p7m", b"\x30\x82\x05\x00\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03\xa0\x82".to_vec()),
         ("empty", Vec::new()),
         ("bin", vec![0, 1, 2, 3, 200, 4, 5]),
+        // The `ObjInfo` stream of an OLE object is no machine code.
+        ("bin", vec![0x4c, 1, 3, 0, 4, 0]),
     ];
     for (expected, content) in cases {
         assert_eq!(extension(&content), expected, "{:?}", content.get(..8));
@@ -123,12 +125,58 @@ fn text_types() {
         ("JSON", "{\"a\": 1}", "json"),
         ("uuencode", "begin 644 a.exe\n#0V%T\n`\nend\n", "uu"),
         ("rich text", "{\\rtf1", "rtf"),
+        (
+            "management console",
+            "<?xml version=\"1.0\"?>\n<MMC_ConsoleFile x=\"\"></MMC_ConsoleFile>",
+            "msc",
+        ),
+        (
+            "ClickOnce",
+            "<asmv1:assembly xmlns=\"urn:schemas-microsoft-com:asm.v1\"></asmv1:assembly>",
+            "application",
+        ),
+        ("Java Web Start", "<?xml version=\"1.0\"?><jnlp spec=\"1.0+\"></jnlp>", "jnlp"),
+        (
+            "app installer",
+            "<?xml version=\"1.0\"?><AppInstaller Uri=\"x\"></AppInstaller>",
+            "appinstaller",
+        ),
+        ("sandbox", "<Configuration><LogonCommand></LogonCommand></Configuration>", "wsb"),
+        ("Explorer command", "[Shell]\r\nCommand=2\r\nIconFile=\\\\h\\a.ico\r\n", "scf"),
+        ("data link", "[oledb]\r\n; x\r\n", "udl"),
+        ("style sheet", "<xsl:stylesheet version=\"1.0\"></xsl:stylesheet>", "xsl"),
+        ("feed", "<?xml version=\"1.0\"?><rss><channel></channel></rss>", "rss"),
+        ("property list", "<?xml version=\"1.0\"?><plist></plist>", "plist"),
+        (
+            "saved page",
+            "From: <Saved by Blink>\nSnapshot-Content-Location: x\nSubject: y\n\n",
+            "mht",
+        ),
+        ("shell archive", "# This is a shell archive.\n", "shar"),
+        ("changes", "diff --git a/x b/x\n", "diff"),
+        ("PuTTY key", "PuTTY-User-Key-File-3: ssh-ed25519\n", "ppk"),
     ];
     for (name, text, expected) in cases {
         assert_eq!(extension(text.as_bytes()), *expected, "{name}");
         if *expected != "rtf" {
             assert_eq!(extension(&wide(text)), *expected, "{name} in UTF-16");
         }
+    }
+}
+
+/// What Windows runs by its name alone.
+#[test]
+fn what_runs_by_name_has_a_group() {
+    use TypeGroup as G;
+    let runs = "js jse vbs vbe wsf wsh hta ps1 psm1 bat cmd sct lnk url scf library-ms \
+        settingcontent-ms msc inf reg application appref-ms xll cpl scr pif jar jnlp py exe com dll \
+        msi search-ms website appinstaller chm ws wsc ps1xml cdxml psc1 job";
+    for extension in runs.split_whitespace() {
+        let group = group_of_extension(extension);
+        assert!(matches!(group, Some(G::Executable | G::Script | G::Shortcut)), "{extension}");
+    }
+    for extension in ["iqy", "slk", "oqy", "rqy", "dqy"] {
+        assert_eq!(group_of_extension(extension), Some(G::Document), "{extension}");
     }
 }
 

@@ -79,6 +79,16 @@ const STARTS: &[(&str, &str)] = &[
     ("web\r\n1\r\nhttp", "iqy"),
     ("web\n1\nhttp", "iqy"),
     ("=ybegin ", "yenc"),
+    ("# this is a shell archive", "shar"),
+    ("[oledb]", "udl"),
+    ("xlodbc", "dqy"),
+    ("#extm3u", "m3u"),
+    ("webvtt", "vtt"),
+    ("diff --git ", "diff"),
+    ("\\documentclass", "tex"),
+    ("putty-user-key-file", "ppk"),
+    ("msgid \"\"", "po"),
+    ("[theme]", "theme"),
 ];
 
 fn interpreter(text: &str) -> Option<&'static str> {
@@ -114,6 +124,17 @@ fn markup(text: &str) -> Option<&'static str> {
         "librarydescription" => "library-ms",
         "persistedquery" => "search-ms",
         "pcsettings" => "settingcontent",
+        "mmc_consolefile" => "msc",
+        "assembly" | "asmv1:assembly" if has("urn:schemas-microsoft-com:asm") => "clickonce",
+        "jnlp" => "jnlp",
+        "appinstaller" => "appinstaller",
+        "configuration" if has("<logoncommand") => "wsb",
+        "fictionbook" => "fb2",
+        "xsl:stylesheet" | "xsl:transform" => "xsl",
+        "rss" | "feed" | "rdf:rdf" if has("xmlns") || has("<channel") => "feed",
+        "plist" => "plist",
+        "kml" => "kml",
+        "xfdf" => "xfdf",
         "html" if has("www.w3.org/1999/xhtml") && text.starts_with("<?xml") => "xhtml",
         root if HTML.contains(&root) && !text.starts_with("<?xml")
             || text.starts_with("<!doctype html") =>
@@ -205,7 +226,10 @@ fn message(text: &str) -> Option<&'static str> {
         }
         fields = fields.saturating_add(usize::from(FIELDS.contains(&name)));
     }
+    // Pages that a browser saved.
+    let is_page = text.contains("snapshot-content-location:") || text.contains("from: <saved by ");
     match (fields, is_mbox) {
+        (2.., false) if is_page => Some("mhtml"),
         (2.., true) => Some("mbox"),
         (2.., false) => Some("eml"),
         _ => None,
@@ -246,6 +270,9 @@ fn contained(text: &str) -> Option<&'static str> {
         |start: &str| text.lines().take(200).any(|line| line.trim().starts_with(start));
     if line_starts("[internetshortcut]") {
         return Some("url");
+    }
+    if line_starts("[shell]") && (line_starts("iconfile=") || line_starts("command=")) {
+        return Some("scf");
     }
     if line_starts("[version]") && line_starts("signature") || line_starts("[autorun]") {
         return Some("inf");

@@ -54,10 +54,13 @@ enum Piece<'a> {
 fn pieces(raw: &[u8]) -> Vec<Piece<'_>> {
     let mut pieces: Vec<Piece<'_>> = Vec::new();
     let finder = memmem::Finder::new(b"=?");
+    // No word ends after it, so no search for an end is in vain.
+    let last = memmem::rfind(raw, b"?=").map_or(0, |last| last.saturating_add(2));
+    let words = raw.get(..last).unwrap_or_default();
     let (mut plain_from, mut at) = (0, 0);
-    while let Some(found) = raw.get(at..).and_then(|rest| finder.find(rest)) {
+    while let Some(found) = words.get(at..).and_then(|rest| finder.find(rest)) {
         let start = at.saturating_add(found);
-        let Some(word) = Word::read(raw.get(start..).unwrap_or_default()) else {
+        let Some(word) = Word::read(words.get(start..).unwrap_or_default()) else {
             at = start.saturating_add(2);
             continue;
         };

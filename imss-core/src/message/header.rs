@@ -36,10 +36,19 @@ impl Field {
         self.name.clone()
     }
 
-    /// What follows the colon, folded as received, without the last line end.
+    /// What follows the colon, folded as received, without the last line end. What lies behind the
+    /// bound of the header section is left out.
     #[must_use]
     pub fn value_range(&self) -> Range<usize> {
         self.value.clone()
+    }
+
+    /// Leaves out what of the value lies behind `end`.
+    fn bound(&mut self, end: usize, defects: &mut Defects) {
+        if self.value.end > end {
+            self.value.end = end.max(self.value.start);
+            defects.cut(Limit::Header, end);
+        }
     }
 }
 
@@ -80,6 +89,12 @@ pub(crate) fn read_section(
         if line.text.is_empty() {
             return section(fields, at, line.next, false);
         }
+        if memchr(b'\r', line.text).is_some() {
+            defects.add(AnomalyKind::BareLineEnd, at, b"CR");
+        }
+        if memchr(0, line.text).is_some() {
+            defects.add(AnomalyKind::Nul, at, b"header");
+        }
         if line.text.starts_with(b"--") && ends_here(line.text) {
             defects.add(AnomalyKind::MissingHeaderEnd, at, line.text);
             return section(fields, at, at, true);
@@ -96,22 +111,30 @@ pub(crate) fn read_section(
                 if let Some(field) = fields.last_mut().filter(|field| field.range.end == at) {
                     field.range.end = line.next;
                     field.value.end = at.saturating_add(line.text.len());
+                    field.bound(start.saturating_add(limits.max_header_bytes), defects);
                 }
             }
             LineKind::Field(colon) => {
+                if !line.text.is_ascii() {
+                    defects.add(AnomalyKind::RawHeaderOctets, at, line.text);
+                }
                 let full = fields.len().saturating_sub(first) >= limits.max_header_fields
                     || at.saturating_sub(start) > limits.max_header_bytes;
                 if full {
                     defects.cut(Limit::Header, at);
                 } else {
-                    fields.push(line.field(at, colon));
+                    let mut field = line.field(at, colon);
+                    field.bound(start.saturating_add(limits.max_header_bytes), defects);
+                    fields.push(field);
                 }
             }
             LineKind::Separator if at == start => {}
             _ => {
                 defects.add(AnomalyKind::MalformedHeaderLine, at, line.text);
-                let ends = !in_section || !next_is_field(raw, line.next);
-                if ends != (reader == Reader::InvertsMalformedLines) || !in_section {
+                let island = next_is_field(raw, line.next);
+                let ends = !in_section || !island;
+                let inverts = reader == Reader::InvertsMalformedLines && (in_section || island);
+                if ends != inverts && reader != Reader::SkipsMalformedLines {
                     return section(fields, at, at, false);
                 }
             }

@@ -18,6 +18,9 @@ use crate::charset;
 /// Spellings kept of one part's name. More occur only in attacks, which the conflict records.
 const MAX_NAMES: usize = 32;
 
+/// Pieces read of one parameter (RFC 2231 §3).
+const MAX_PIECES: usize = 256;
+
 /// What a part's fields say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Described {
@@ -45,7 +48,10 @@ pub(crate) fn describe(
         })
     };
     let types = values("Content-Type").map(|(at, value)| (at, Value::parse(value)));
-    let content_type = choose_type(types.collect(), reader, defects);
+    let types: Vec<(usize, Value)> = types.collect();
+    let type_names: Vec<String> =
+        types.iter().take(MAX_NAMES).flat_map(|(_, value)| value.texts("name")).collect();
+    let content_type = choose_type(types, reader, defects);
     let disposition = values("Content-Disposition").map(|(at, value)| (at, Value::parse(value)));
     let dispositions: Vec<(usize, Value)> = disposition.collect();
     for (at, value) in &dispositions {
@@ -64,8 +70,17 @@ pub(crate) fn describe(
         if described.media_type.is_none() && described.boundary.is_some() {
             described.media_type = Some("multipart/mixed".to_owned());
         }
-        described.names.extend(value.texts("name"));
+        if described.boundary.is_some() {
+            let multipart = described.media_type.as_deref();
+            if multipart.is_some_and(|known| !known.starts_with("multipart/")) {
+                defects.add(AnomalyKind::ConflictingContentType, at, b"boundary of no multipart");
+                if reader == Reader::BoundaryMakesMultipart {
+                    described.media_type = Some("multipart/mixed".to_owned());
+                }
+            }
+        }
     }
+    described.names.extend(type_names);
     described.disposition = dispositions.first().and_then(|(_, value)| match value.word.as_str() {
         "" => None,
         "inline" => Some(Disposition::Inline),
@@ -202,7 +217,7 @@ impl Value {
     /// Every spelling of a parameter as text.
     pub(crate) fn texts(&self, name: &str) -> Vec<String> {
         let mut all = Vec::new();
-        if let Some((charset, value)) = self.assembled(name) {
+        for (charset, value) in self.assembled_all(name) {
             all.push(match charset {
                 Some(charset) => charset::decode(&value, Some(&charset)).text,
                 None => encoded_word::decode_value(&value),
@@ -214,9 +229,11 @@ impl Value {
                 if let Some((charset, rest)) = split_extended(value) {
                     all.push(charset::decode(&unescape_percent(rest), Some(&charset)).text);
                 }
-                let undecoded = charset::decode(value, None).text;
+                let undecoded = charset::decode(value, None);
+                let other = charset::alternative(value, None, &undecoded);
                 all.push(decoded);
-                all.push(undecoded);
+                all.push(undecoded.text);
+                all.extend(other);
             }
         }
         all
@@ -231,28 +248,82 @@ impl Value {
 
     /// The value in RFC 2231 form: its charset and its octets.
     fn assembled(&self, name: &str) -> Option<(Option<String>, Vec<u8>)> {
-        let mut pieces: Vec<&Parameter> = self
+        self.assembled_all(name).into_iter().next()
+    }
+
+    /// Every value that readers put together from pieces in RFC 2231 form, the usual one first:
+    /// they stop at a gap or do not, take the first or the last of equal pieces, in the order of
+    /// their numbers or as they come, and undo the percent signs of marked pieces, all or none.
+    fn assembled_all(&self, name: &str) -> Vec<(Option<String>, Vec<u8>)> {
+        let found: Vec<&Parameter> = self
             .parameters
             .iter()
             .filter(|parameter| {
                 parameter.name == name && (parameter.section.is_some() || parameter.extended)
             })
+            .take(MAX_PIECES)
             .collect();
-        pieces.sort_by_key(|parameter| parameter.section);
-        let mut charset = None;
-        let mut value = Vec::new();
-        for (place, piece) in pieces.iter().enumerate() {
-            match split_extended(&piece.value).filter(|_| place == 0 && piece.extended) {
-                Some((named, rest)) => {
-                    charset = Some(named);
-                    value.extend(unescape_percent(rest));
+        if found.is_empty() {
+            return Vec::new();
+        }
+        let mut sorted = found.clone();
+        sorted.sort_by_key(|piece| piece.section);
+        let mut orders = vec![sorted.clone()];
+        let follows = |pair: &[&Parameter]| match pair {
+            [one, next] => one.section.and_then(|one| one.checked_add(1)) == next.section,
+            _ => true,
+        };
+        let whole = sorted.first().is_some_and(|first| matches!(first.section, None | Some(0)))
+            && sorted.windows(2).all(follows);
+        if !whole {
+            let mut first = sorted.clone();
+            first.dedup_by_key(|piece| piece.section);
+            let mut last = sorted.clone();
+            last.reverse();
+            last.dedup_by_key(|piece| piece.section);
+            last.reverse();
+            let run = 1 + first.windows(2).take_while(|pair| follows(pair)).count();
+            let no_gap = first.iter().copied().take(run).collect();
+            let single = sorted.iter().copied().filter(|piece| piece.section.is_none());
+            orders.extend([found, first, last, no_gap, single.collect()]);
+        }
+        let mut all: Vec<(Option<String>, Vec<u8>)> = Vec::new();
+        for order in &orders {
+            let none = (!whole).then_some(Escapes::None);
+            for escapes in [Escapes::Marked, Escapes::All].into_iter().chain(none) {
+                let value = joined(order, escapes);
+                if !value.1.is_empty() && !all.contains(&value) {
+                    all.push(value);
                 }
-                None if piece.extended => value.extend(unescape_percent(&piece.value)),
-                None => value.extend_from_slice(&piece.value),
             }
         }
-        (!pieces.is_empty()).then_some((charset, value))
+        all
     }
+}
+
+/// Which pieces of a parameter are percent-encoded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escapes {
+    Marked,
+    All,
+    None,
+}
+
+fn joined(pieces: &[&Parameter], escapes: Escapes) -> (Option<String>, Vec<u8>) {
+    let mut charset = None;
+    let mut value = Vec::new();
+    for (place, piece) in pieces.iter().enumerate() {
+        let named = split_extended(&piece.value);
+        let named = named.filter(|_| place == 0 && piece.extended && escapes != Escapes::None);
+        let text = named.as_ref().map_or(piece.value.as_slice(), |(_, rest)| rest);
+        if escapes == Escapes::All || (escapes == Escapes::Marked && piece.extended) {
+            value.extend(unescape_percent(text));
+        } else {
+            value.extend_from_slice(text);
+        }
+        charset = charset.or(named.map(|(charset, _)| charset));
+    }
+    (charset, value)
 }
 
 /// `charset'language'text` → charset and text.

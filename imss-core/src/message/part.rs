@@ -45,6 +45,8 @@ pub enum TransferEncoding {
     QuotedPrintable,
     /// `x-uuencode` and its other names.
     Uuencode,
+    /// `x-yenc`.
+    Yenc,
 }
 
 /// The first word of `Content-Disposition` (RFC 2183).
@@ -148,6 +150,7 @@ impl TransferEncoding {
             Self::Base64 => "base64",
             Self::QuotedPrintable => "quoted-printable",
             Self::Uuencode => "x-uuencode",
+            Self::Yenc => "x-yenc",
         }
     }
 
@@ -166,9 +169,13 @@ impl TransferEncoding {
             }
         }
         match word.as_slice() {
-            b"base64" | b"x-base64" => Some(Self::Base64),
-            b"quoted-printable" => Some(Self::QuotedPrintable),
-            b"x-uuencode" | b"uuencode" | b"x-uue" | b"uue" => Some(Self::Uuencode),
+            b"base64" | b"x-base64" | b"base-64" | b"base64url" => Some(Self::Base64),
+            b"quoted-printable" | b"quotedprintable" | b"x-quoted-printable" | b"x-qp" => {
+                Some(Self::QuotedPrintable)
+            }
+            b"x-uuencode" | b"uuencode" | b"x-uue" | b"uue" | b"x-uuencoded" | b"uuencoded"
+            | b"x-uu" => Some(Self::Uuencode),
+            b"x-yenc" | b"yenc" => Some(Self::Yenc),
             b"" | b"7bit" | b"8bit" | b"binary" | b"7-bit" | b"8-bit" | b"none" | b"identity" => {
                 Some(Self::Identity)
             }

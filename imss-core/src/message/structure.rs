@@ -80,6 +80,9 @@ impl Builder<'_> {
             self.defects.add(AnomalyKind::Nul, 0, b"");
         }
         let mut at = self.read_entity(0, None);
+        if !self.open.is_empty() && memmem::find(self.raw, b"\r--").is_some() {
+            self.defects.add(AnomalyKind::BareLineEnd, 0, b"CR before hyphens");
+        }
         while let Some(delimiter) = self.next_delimiter(at) {
             self.close(delimiter.level, delimiter.at);
             at = delimiter.next;
@@ -192,6 +195,9 @@ impl Builder<'_> {
         if part.media_type().starts_with("multipart/") {
             if part.encoding != TransferEncoding::Identity {
                 self.defects.add(AnomalyKind::EncodedContainer, section.body, b"multipart");
+                if self.reader == Reader::EncodedContainerIsContent {
+                    return PartKind::Leaf;
+                }
             }
             if part.boundary.is_none() || self.reader == Reader::GuessBoundary {
                 part.boundary = self.guess_boundary(section.body).or(described.boundary.clone());
@@ -204,8 +210,22 @@ impl Builder<'_> {
         }
         let message =
             matches!(part.media_type(), "message/rfc822" | "message/global" | "message/news");
-        let in_plain_sight = part.encoding == TransferEncoding::Identity
-            || Line::at(self.raw, section.body).looks_like_field();
+        let fields_follow = Line::at(self.raw, section.body).looks_like_field();
+        let in_plain_sight = part.encoding == TransferEncoding::Identity || fields_follow;
+        let encoded = part.encoding != TransferEncoding::Identity;
+        if encoded && !message && fields_follow && part.media_type().starts_with("message/") {
+            // Encodings are forbidden there, and what can be read is not encoded.
+            self.defects.add(AnomalyKind::EncodedContainer, section.body, b"message");
+            if self.reader != Reader::EncodedContainerIsContent {
+                part.encoding = TransferEncoding::Identity;
+            }
+        }
+        if message && fields_follow && part.encoding != TransferEncoding::Identity {
+            self.defects.add(AnomalyKind::EncodedContainer, section.body, b"message");
+            if self.reader == Reader::EncodedContainerIsContent {
+                return PartKind::Leaf;
+            }
+        }
         if message && in_plain_sight { PartKind::Message } else { PartKind::Leaf }
     }
 

@@ -23,6 +23,7 @@ pub(crate) fn decode(body: &Bytes, encoding: TransferEncoding) -> Decoded {
         TransferEncoding::Identity => return Decoded { content: body.clone(), malformed: false },
         TransferEncoding::Base64 => base64(body),
         TransferEncoding::QuotedPrintable => quoted_printable(body),
+        TransferEncoding::Yenc => yenc(body),
         TransferEncoding::Uuencode => match Uuencoded::find(body, 0) {
             Some(file) => (file.content, file.malformed),
             None => return Decoded { content: body.clone(), malformed: true },
@@ -53,15 +54,73 @@ pub(crate) fn base64(body: &[u8]) -> (Vec<u8>, bool) {
     base64_lenient(body)
 }
 
-/// What a reader decodes who stops at the first padding, if that is less than [`base64`] gives.
-pub(crate) fn base64_to_padding(body: &[u8]) -> Option<Vec<u8>> {
-    let padding = memchr(b'=', body)?;
-    let (first, rest) = body.split_at_checked(padding)?;
-    let goes_on = rest.iter().any(|byte| byte.is_ascii_alphanumeric());
-    goes_on.then(|| base64_lenient(first).0)
+/// What becomes of odd padding, and the last two digits.
+type Way = (OddPadding, &'static [u8; 2]);
+
+/// What other readers make of base64 with padding or junk inside, each with its name: they stop at
+/// the first padding, or at the first in its place, or skip it; `-` and `_` are junk to some and
+/// digits to others (RFC 4648 §5); and some show what is mostly junk as it is.
+pub(crate) fn base64_otherwise(
+    body: &[u8],
+) -> impl Iterator<Item = (&'static str, Vec<u8>)> + use<'_> {
+    let mut ways: Vec<(&'static str, &[u8], Option<Way>)> = Vec::new();
+    let padding = memchr(b'=', body).unwrap_or(body.len());
+    let (first, rest) = body.split_at_checked(padding).unwrap_or((body, &[]));
+    let goes_on = rest.iter().any(u8::is_ascii_alphanumeric);
+    if goes_on {
+        ways.push(("base64 ends at padding", first, Some((OddPadding::Flushes, b"+/"))));
+        ways.push(("base64 ends at full padding", body, Some((OddPadding::Ends, b"+/"))));
+        ways.push(("base64 without padding", body, Some((OddPadding::Skipped, b"+/"))));
+    }
+    // Digits stand among digits; footers have hyphens among blanks.
+    let is_digit = |three: &[u8]| match three {
+        [left, b'-' | b'_', right] => left.is_ascii_alphanumeric() && right.is_ascii_alphanumeric(),
+        _ => false,
+    };
+    if body.starts_with(b"-") || body.starts_with(b"_") || body.windows(3).any(is_digit) {
+        ways.push(("base64 for URLs", body, Some((OddPadding::Flushes, b"-_"))));
+        if goes_on {
+            let last = b"-_";
+            ways.push((
+                "base64 for URLs ends at padding",
+                first,
+                Some((OddPadding::Flushes, last)),
+            ));
+            ways.push(("base64 for URLs without padding", body, Some((OddPadding::Skipped, last))));
+        }
+    }
+    let is_junk = |byte: &&u8| !byte.is_ascii_alphanumeric() && !b"+/=\r\n".contains(byte);
+    if body.iter().filter(is_junk).count() > body.len() / 16 {
+        ways.push(("base64 not decoded", body, None));
+    }
+    // One after the other: each may be as large as the message.
+    ways.into_iter().map(|(name, octets, way)| {
+        let content = match way {
+            Some((padding, last)) => base64_as(octets, padding, last).0,
+            None => octets.to_vec(),
+        };
+        (name, content)
+    })
+}
+
+/// What padding inside does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OddPadding {
+    /// Ends a quantum; what follows was encoded separately.
+    Flushes,
+    /// Ends the content if it completes a quantum; elsewhere it is junk.
+    Ends,
+    /// Is junk.
+    Skipped,
 }
 
 fn base64_lenient(body: &[u8]) -> (Vec<u8>, bool) {
+    base64_as(body, OddPadding::Flushes, b"+/")
+}
+
+/// Decodes octet by octet, with `last` as the last two digits besides `+` and `/`.
+fn base64_as(body: &[u8], padding: OddPadding, last: &[u8; 2]) -> (Vec<u8>, bool) {
+    let mut pads = 0_u8;
     let mut out = Vec::with_capacity(body.len() / 4 * 3);
     let (mut bits, mut count, mut malformed, mut padded) = (0_u32, 0_u8, false, false);
     for byte in body {
@@ -71,8 +130,17 @@ fn base64_lenient(body: &[u8]) -> (Vec<u8>, bool) {
             b'0'..=b'9' => byte - b'0' + 52,
             b'+' => 62,
             b'/' => 63,
+            byte if *byte == last[0] => 62,
+            byte if *byte == last[1] => 63,
+            b'=' if padding == OddPadding::Skipped => continue,
+            b'=' if padding == OddPadding::Ends => {
+                pads = pads.saturating_add(1);
+                if count >= 2 && count.saturating_add(pads) >= 4 {
+                    break;
+                }
+                continue;
+            }
             b'=' => {
-                // Padding ends a quantum; what follows was encoded separately.
                 flush(&mut out, bits, count);
                 (bits, count, padded) = (0, 0, true);
                 continue;
@@ -84,6 +152,7 @@ fn base64_lenient(body: &[u8]) -> (Vec<u8>, bool) {
             }
         };
         malformed |= padded;
+        pads = 0;
         bits = bits << 6 | u32::from(value);
         count = count.saturating_add(1);
         if count == 4 {
@@ -134,6 +203,59 @@ pub(crate) fn quoted_printable(body: &[u8]) -> (Vec<u8>, bool) {
     }
     out.extend_from_slice(rest);
     (out, malformed)
+}
+
+/// What a reader makes of quoted-printable who takes an equals sign with blanks after it as it is;
+/// `None` if there is none.
+pub(crate) fn quoted_printable_strict(body: &[u8]) -> Option<Vec<u8>> {
+    let blank = |at: &usize| {
+        let rest = body.get(at.saturating_add(1)..).unwrap_or_default();
+        let end = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r'));
+        matches!(rest.first(), Some(b' ' | b'\t')) && matches!(end, None | Some(b'\n'))
+    };
+    let mut places = memchr::memchr_iter(b'=', body).filter(blank).peekable();
+    places.peek()?;
+    let mut out = Vec::with_capacity(body.len());
+    let mut from = 0;
+    for at in places {
+        out.extend(quoted_printable(body.get(from..at).unwrap_or_default()).0);
+        out.push(b'=');
+        from = at.saturating_add(1);
+    }
+    out.extend(quoted_printable(body.get(from..).unwrap_or_default()).0);
+    Some(out)
+}
+
+/// Decodes yEnc (`x-yenc`): each octet plus 42, critical ones after `=` and plus 64, between
+/// `=ybegin` and `=yend` lines if there are any. Returns whether the end was missing.
+pub(crate) fn yenc(body: &[u8]) -> (Vec<u8>, bool) {
+    let start = memmem::find(body, b"=ybegin ");
+    let framed = start.is_some();
+    let mut rest = body.get(start.unwrap_or(0)..).unwrap_or_default();
+    let (mut out, mut ended) = (Vec::with_capacity(rest.len()), false);
+    while !rest.is_empty() {
+        let line = super::header::Line::at(rest, 0);
+        rest = rest.get(line.next..).unwrap_or_default();
+        if line.text.starts_with(b"=yend") {
+            ended = true;
+            break;
+        }
+        if line.text.starts_with(b"=ybegin ") || line.text.starts_with(b"=ypart ") {
+            continue;
+        }
+        let mut escaped = false;
+        for byte in line.text {
+            match byte {
+                b'=' if !escaped => escaped = true,
+                b'\r' | 0 => {}
+                byte => {
+                    out.push(byte.wrapping_sub(if escaped { 106 } else { 42 }));
+                    escaped = false;
+                }
+            }
+        }
+    }
+    (out, framed && !ended)
 }
 
 /// The octet that two hexadecimal digits stand for.
@@ -205,6 +327,9 @@ fn begin_name(line: &[u8]) -> Option<&[u8]> {
 
 /// Decodes one line; `false` if it is none. Trailing blanks may have been cut off on the way.
 fn uudecode_line(line: &[u8], out: &mut Vec<u8>) -> bool {
+    // Some senders end lines with more than one CR.
+    let cr = line.iter().rev().take_while(|byte| **byte == b'\r').count();
+    let line = line.get(..line.len().saturating_sub(cr)).unwrap_or_default();
     let Some((count, data)) = line.split_first() else { return false };
     if !(b' '..=b'`').contains(count) || !data.iter().all(|byte| (b' '..=b'`').contains(byte)) {
         return false;
@@ -254,10 +379,48 @@ mod tests {
     }
 
     #[test]
-    fn some_readers_stop_at_padding() {
-        assert_eq!(base64_to_padding(b"aA==\naQ=="), Some(b"h".to_vec()));
-        assert_eq!(base64_to_padding(b"aA==\n"), None);
-        assert_eq!(base64_to_padding(b"aGVs"), None);
+    #[expect(clippy::type_complexity, reason = "a table")]
+    fn some_readers_take_odd_base64_otherwise() {
+        let cases: [(&str, &[u8], &[&[u8]]); 7] = [
+            ("padding inside", b"aA==\naQ==", &[b"h", b"h", b"h\x06\x90"]),
+            ("padding in the wrong place", b"aGVs=bG8=", &[b"hel", b"hello", b"hello"]),
+            ("padding at the end", b"aA==\n", &[]),
+            ("no padding", b"aGVs", &[]),
+            ("digits for URLs", b"-_-_", &[b"\xfb\xff\xbf", b"-_-_"]),
+            (
+                "both",
+                b"-_-_=aGVs",
+                &[
+                    b"",
+                    b"hel",
+                    b"hel",
+                    b"\xfb\xff\xbfhel",
+                    b"\xfb\xff\xbf",
+                    b"\xfb\xff\xbfhel",
+                    b"-_-_=aGVs",
+                ],
+            ),
+            ("no base64 at all", b"see you at nine", &[b"see you at nine"]),
+        ];
+        for (name, body, expected) in cases {
+            let found: Vec<Vec<u8>> = base64_otherwise(body).map(|(_, content)| content).collect();
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn some_readers_keep_an_equals_sign_before_blanks() {
+        assert_eq!(quoted_printable_strict(b"a=3Db= \nc=\nd"), Some(b"a=b= \ncd".to_vec()));
+        assert_eq!(quoted_printable_strict(b"a=3Db=\nc= d"), None);
+    }
+
+    #[test]
+    fn yenc_is_undone() {
+        let framed =
+            b"hi\n=ybegin line=128 size=5 name=a.bin\n\x92\x8f\x96\n=}\x99\n=yend size=5\nbye";
+        assert_eq!(yenc(framed), (b"hel\x13o".to_vec(), false));
+        assert_eq!(yenc(b"\x92\x8f\x96"), (b"hel".to_vec(), false));
+        assert_eq!(yenc(b"=ybegin name=a\n\x92"), (b"h".to_vec(), true));
     }
 
     #[test]

@@ -11,10 +11,12 @@ use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
 use flate2::bufread::DeflateDecoder;
 
+use super::crypt;
 use super::headers::{LOCAL, Storage};
-use crate::archive::drain::{Drained, drain};
+use crate::archive::drain::{Drained, Pace, drain, drain_at};
 use crate::archive::le::{u16_at, u32_at};
-use crate::archive::{Missing, stream};
+use crate::archive::passwords::may_try;
+use crate::archive::{Missing, Passwords, stream};
 use crate::finding::GapReason;
 use crate::limits::{Budget, Limit};
 
@@ -24,6 +26,9 @@ const MAX_DICTIONARY: u32 = 32 << 20;
 
 /// Largest model that a PPMd entry gets, in MiB. It cannot be decoded with a smaller one than claimed.
 const MAX_PPMD_MIB: u16 = 64;
+
+/// Entries of one archive on which all passwords are tried in vain before only the known one is.
+const MAX_LOCKED: usize = 3;
 
 /// What one entry gave.
 pub(super) struct Decoded {
@@ -35,15 +40,21 @@ pub(super) struct Decoded {
 
 /// Decodes entries, one after the other. An archive may have ten thousand of them, so room and tables
 /// are kept.
-pub(super) struct Decoder {
+pub(super) struct Decoder<'a> {
     inflate: DeflateDecoder<Reader<Bytes>>,
     chunk: Vec<u8>,
+    passwords: &'a Passwords,
+    /// The password that opened an entry: it opens the others, as a rule.
+    known: Option<Vec<u8>>,
+    /// Entries that no password opened.
+    locked: usize,
 }
 
-impl Decoder {
+impl<'a> Decoder<'a> {
     /// A decoder for one archive.
-    pub(super) fn new() -> Self {
-        Self { inflate: DeflateDecoder::new(Bytes::new().reader()), chunk: Vec::new() }
+    pub(super) fn new(passwords: &'a Passwords) -> Self {
+        let inflate = DeflateDecoder::new(Bytes::new().reader());
+        Self { inflate, chunk: Vec::new(), passwords, known: None, locked: 0 }
     }
 
     /// Decodes `packed`.
@@ -55,14 +66,14 @@ impl Decoder {
     ) -> Decoded {
         let used = packed.len();
         if storage.is_encrypted() {
-            let missing = Some(Missing::new(GapReason::Encrypted, "encrypted"));
-            return Decoded { content: Bytes::new(), missing, used };
+            let decoded = self.decrypted(storage, packed, budget);
+            return Decoded { used, ..decoded };
         }
         let (input, chunk) = (packed.len() as u64, &mut self.chunk);
         let drained = match storage.method {
             0 => return stored(packed, budget),
             8 => return self.deflated(packed, budget),
-            95 => drain(|| Ok(stream::xz(packed)), input, budget, chunk),
+            95 => drain_at(Pace::Bits, || Ok(stream::xz(packed)), input, budget, chunk),
             20 | 93 => drain(|| stream::zstd(packed), input, budget, chunk),
             98 if ppmd_memory(packed) > MAX_PPMD_MIB => {
                 Drained::nothing(GapReason::Unsupported, "PPMd model over 64 MiB")
@@ -73,13 +84,36 @@ impl Decoder {
         Decoded { content: drained.bytes.into(), missing: drained.missing, used }
     }
 
+    /// Tries passwords on an encrypted entry. What one opens counts only if a checksum proves it.
+    fn decrypted(&mut self, storage: &Storage, packed: &Bytes, budget: &mut Budget<'_>) -> Decoded {
+        let passwords = self.passwords;
+        let more = if self.locked < MAX_LOCKED { usize::MAX } else { 0 };
+        let others = passwords.iter().take(more).flat_map(crypt::spellings);
+        let mut cost = crypt::cost(storage);
+        for word in self.known.clone().into_iter().chain(others) {
+            let Some(try_cost) = cost.filter(|&cost| may_try(budget, cost)) else { break };
+            let Some((plain, content)) = crypt::decrypt(storage, packed, &word) else { continue };
+            let decoded = self.decode(&plain, &content.into(), budget);
+            if crypt::is_proven(storage, &decoded.content) {
+                self.known = Some(word);
+                return decoded;
+            }
+            // A decoder was run for nothing: that may not happen often.
+            let wasted = (packed.len() as u64).saturating_add(decoded.content.len() as u64);
+            cost = Some(try_cost.saturating_add(wasted));
+        }
+        self.locked = self.locked.saturating_add(1);
+        let missing = Some(Missing::new(GapReason::Encrypted, "encrypted"));
+        Decoded { content: Bytes::new(), missing, used: packed.len() }
+    }
+
     fn deflated(&mut self, packed: &Bytes, budget: &mut Budget<'_>) -> Decoded {
         self.inflate.reset(packed.clone().reader());
         let inflate = &mut self.inflate;
         let drained = drain(|| Ok(&mut *inflate), packed.len() as u64, budget, &mut self.chunk);
         let used = usize::try_from(inflate.total_in()).unwrap_or(packed.len());
         if drained.missing.as_ref().is_some_and(|missing| missing.reason == GapReason::Crash) {
-            *self = Self::new();
+            self.inflate = DeflateDecoder::new(Bytes::new().reader());
         }
         Decoded { content: drained.bytes.into(), missing: drained.missing, used }
     }
@@ -139,7 +173,9 @@ fn through_crate(
     let input = packed.len() as u64;
     let mut source = Read::chain(header.as_slice(), packed.as_ref());
     let source = &mut source;
-    let mut drained = drain(
+    let pace = if matches!(storage.method, 12 | 98) { Pace::Models } else { Pace::Bits };
+    let mut drained = drain_at(
+        pace,
         move || {
             ::zip::read::read_zipfile_from_stream(source)
                 .map_err(into_io)?

@@ -36,6 +36,19 @@ pub(super) struct Storage {
     pub(super) crc: u32,
     pub(super) packed: u64,
     pub(super) size: u64,
+    /// The time of day, as MS-DOS writes it.
+    pub(super) time: u16,
+    /// From the extra field of WinZip's encryption.
+    pub(super) aes: Option<Aes>,
+}
+
+/// How an entry is encrypted with AES (WinZip, "AES Encryption Information").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Aes {
+    /// 1 for 128, 2 for 192, 3 for 256 bits.
+    pub(super) strength: u8,
+    /// The method below the encryption.
+    pub(super) method: u16,
 }
 
 impl Storage {
@@ -138,6 +151,8 @@ pub(super) fn central(content: &[u8], at: usize) -> Option<Header<'_>> {
         crc: u32_at(head, 16)?,
         packed,
         size,
+        time: u16_at(head, 12)?,
+        aes: aes(extra),
     };
     Some(Header { storage, name, unicode_name: unicode_name(extra), local, end })
 }
@@ -157,6 +172,8 @@ pub(super) fn local(content: &[u8], at: usize) -> Option<Header<'_>> {
         crc: u32_at(head, 14)?,
         packed,
         size,
+        time: u16_at(head, 10)?,
+        aes: aes(extra),
     };
     Some(Header { storage, name, unicode_name: unicode_name(extra), local: at as u64, end })
 }
@@ -184,6 +201,11 @@ fn zip64_values(extra: &[u8], values: [u32; 3]) -> [u64; 3] {
         at = at.saturating_add(8);
         wide
     })
+}
+
+fn aes(extra: &[u8]) -> Option<Aes> {
+    let field = extra_field(extra, 0x9901)?;
+    Some(Aes { strength: *field.get(4)?, method: u16_at(field, 5)? })
 }
 
 fn unicode_name(extra: &[u8]) -> Option<&str> {

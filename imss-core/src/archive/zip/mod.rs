@@ -4,9 +4,12 @@
 //! Out: the members that any directory lists, then those that only local headers show, then octets
 //! that belong to nothing. Where the two headers of an entry disagree, each reading is a member.
 //!
+//! Encrypted entries are opened if a password proves right; if none does, their names are still read.
+//!
 //! A missing or broken directory is malformed, and the local headers still give their members.
 //! Work is linear in the octets, times the readings of each entry (at most two).
 
+mod crypt;
 mod decode;
 mod headers;
 mod walk;
@@ -20,7 +23,7 @@ use self::decode::Decoder;
 use self::headers::{Directory, Header, Storage};
 use super::le::length;
 use super::names::{add, spellings};
-use super::{Member, Missing, UnpackError, Unpacked, Unpacker};
+use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::anomaly::AnomalyKind;
 use crate::filetype::{self, FileType, TypeGroup};
 use crate::finding::GapReason;
@@ -47,27 +50,34 @@ impl Unpacker for Zip {
     fn recognises(&self, content: &Bytes, detected: &FileType) -> bool {
         let tail = content.len().saturating_sub(TAIL);
         let is_other_archive = detected.media_type == "application/x-tar";
+        // The streams of an OLE file may be archives, in sectors of any order: only one that ends
+        // the file is its own.
+        let is_ole = content.starts_with(&[0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1]);
+        let ends = |directory: &Directory| !is_ole || directory.record.end == content.len();
         is_archive(content)
             || detected.media_type == "application/zip"
             || !is_other_archive
                 && memchr::memmem::rfind_iter(content.get(tail..).unwrap_or_default(), headers::END)
                     .take(MAX_RECORDS)
-                    .any(|at| !headers::directories(content, tail.saturating_add(at)).is_empty())
+                    .any(|at| {
+                        headers::directories(content, tail.saturating_add(at)).iter().any(ends)
+                    })
     }
 
     fn unpack(
         &self,
-        content: &Bytes,
+        source: &Source<'_>,
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
+        let content = source.content;
         let budget_left = budget.bytes_left();
         let mut run = Run {
             content,
             budget,
             out,
             covered: Vec::new(),
-            decoder: Decoder::new(),
+            decoder: Decoder::new(source.passwords),
             bytes_left: budget_left,
             entries: 0,
             anomalies: 0,
@@ -85,7 +95,7 @@ struct Run<'a, 'b, 'c> {
     out: &'a mut (dyn FnMut(Unpacked) + 'c),
     /// Octets that entries, directories and records account for.
     covered: Vec<Range<usize>>,
-    decoder: Decoder,
+    decoder: Decoder<'a>,
     /// Octets that could be produced when the archive was opened.
     bytes_left: u64,
     /// Directory entries read so far.

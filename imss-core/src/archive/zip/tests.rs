@@ -149,6 +149,22 @@ fn both_names_are_kept() {
 }
 
 #[test]
+fn streams_of_ole_files_are_not_the_file() {
+    let ole = [b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), &[0; 504]].concat();
+    let archive = written(CompressionMethod::Stored, &[("a", b"1111")]);
+    let cases = [
+        ("at the end", [ole.clone(), archive.clone()].concat(), true),
+        ("in a sector", [ole.clone(), archive.clone(), vec![0; 80]].concat(), false),
+        ("in a sector of no OLE file", [vec![1; 512], archive, vec![0; 80]].concat(), true),
+    ];
+    for (name, content, expected) in cases {
+        let content = Bytes::from(content);
+        let detected = filetype::detect(&content);
+        assert_eq!(Zip.recognises(&content, &detected), expected, "{name}");
+    }
+}
+
+#[test]
 fn encrypted_entries_are_listed() {
     let found = read(made(&[(b"a.exe", b"secret")], &[(b"a.exe", 0)], 1));
     assert!(found.members[0].is_encrypted());

@@ -1,0 +1,152 @@
+//! Content lines of calendars and contacts (RFC 5545, 3.1; RFC 6350, 3.2–3.4; vCard 2.1).
+//!
+//! In: octets. Out: unfolded lines as name, parameters, value. Quoted-printable values of vCard 2.1
+//! are decoded with their charset. A line without a colon is left out.
+
+use crate::charset;
+use crate::document::sink::base64;
+use crate::limits::{Budget, Limit};
+
+/// One line.
+pub(super) struct Line {
+    /// Its name in upper case, without a group.
+    pub(super) name: String,
+    /// Parameters: name in upper case, value.
+    parameters: Vec<(String, String)>,
+    /// The value, not unescaped.
+    pub(super) value: String,
+}
+
+impl Line {
+    /// The value of a parameter.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the value is base64, however that is said.
+    pub(super) fn is_base64(&self) -> bool {
+        self.parameters.iter().any(|(name, value)| {
+            let value = value.to_ascii_uppercase();
+            matches!(name.as_str(), "ENCODING" | "") && matches!(value.as_str(), "B" | "BASE64")
+        })
+    }
+
+    /// The octets in the value: base64, or a `data:` URL (RFC 2397).
+    pub(super) fn octets(&self) -> Option<Vec<u8>> {
+        if self.is_base64() {
+            return base64(&self.value);
+        }
+        let url = self.value.get(5..).filter(|_| {
+            self.value.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+        })?;
+        let (head, data) = url.split_once(',')?;
+        if head.to_ascii_lowercase().ends_with(";base64") {
+            return base64(&percent(data));
+        }
+        Some(percent(data).into_bytes())
+    }
+
+    /// The value with its escapes resolved.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::with_capacity(self.value.len());
+        let mut characters = self.value.chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '\\' => match characters.next() {
+                    Some('n' | 'N') => text.push('\n'),
+                    Some(other) => text.push(other),
+                    None => text.push('\\'),
+                },
+                other => text.push(other),
+            }
+        }
+        text
+    }
+}
+
+/// Every line of `content`.
+pub(super) fn read(content: &[u8], budget: &mut Budget<'_>) -> Result<Vec<Line>, Limit> {
+    let size = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    budget.charge_work(size.saturating_mul(4))?;
+    budget.charge_bytes(size.saturating_mul(2))?;
+    let text = charset::decode(content, None).text;
+    let mut lines = Vec::new();
+    let mut current = String::new();
+    for raw in text.split('\n') {
+        let raw = raw.strip_suffix('\r').unwrap_or(raw);
+        let soft = is_quoted_printable(&current) && current.ends_with('=');
+        if let Some(folded) = raw.strip_prefix([' ', '\t']).filter(|_| !soft) {
+            current.push_str(folded);
+        } else if soft {
+            current.pop();
+            current.push_str(raw);
+        } else {
+            lines.extend(parse(&current));
+            current.clear();
+            current.push_str(raw);
+        }
+    }
+    lines.extend(parse(&current));
+    Ok(lines)
+}
+
+fn is_quoted_printable(line: &str) -> bool {
+    let head = line.split(':').next().unwrap_or_default();
+    head.len() < 500 && head.to_ascii_uppercase().contains("QUOTED-PRINTABLE")
+}
+
+fn parse(line: &str) -> Option<Line> {
+    let mut quoted = false;
+    let colon = line.find(|character| {
+        quoted ^= character == '"';
+        character == ':' && !quoted
+    })?;
+    let (head, value) = (line.get(..colon)?, line.get(colon.saturating_add(1)..)?);
+    let mut pieces = head.split(';');
+    let name = pieces.next()?.rsplit('.').next()?.trim().to_ascii_uppercase();
+    let parameters: Vec<(String, String)> = pieces
+        .take(64)
+        .map(|piece| match piece.split_once('=') {
+            Some((name, value)) => {
+                (name.trim().to_ascii_uppercase(), value.trim().trim_matches('"').to_owned())
+            }
+            // vCard 2.1 leaves the name out: `PHOTO;BASE64:`.
+            None => (String::new(), piece.trim().to_owned()),
+        })
+        .collect();
+    let mut line = Line { name, parameters, value: value.to_owned() };
+    if is_quoted_printable(head) {
+        let octets = quoted_printable(value);
+        line.value = charset::decode(&octets, line.parameter("CHARSET")).text;
+    }
+    Some(line)
+}
+
+fn quoted_printable(value: &str) -> Vec<u8> {
+    escaped(value, b'=')
+}
+
+fn percent(value: &str) -> String {
+    String::from_utf8_lossy(&escaped(value, b'%')).into_owned()
+}
+
+/// Octets written as a sign and two hexadecimal digits.
+fn escaped(value: &str, sign: u8) -> Vec<u8> {
+    let mut octets = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        let octet = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match octet.filter(|_| first == sign) {
+            Some(octet) => {
+                octets.push(octet);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                octets.push(first);
+                rest = after;
+            }
+        }
+    }
+    octets
+}

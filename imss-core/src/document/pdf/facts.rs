@@ -1,0 +1,370 @@
+//! What the objects hold besides the text of pages: actions (ISO 32000-2 §12.6), annotations,
+//! form fields, outlines, properties, forms in XML.
+//!
+//! In: all versions of all objects. Out: links, active facts, code, texts, properties. Every
+//! dictionary is looked at wherever it is, because readers follow many ways to an action.
+
+use super::object::{Dict, Value};
+use super::{Reader, text_string, xml};
+use crate::archive::Member;
+use crate::document::{ActiveKind, LinkKind, Piece, TextKind};
+use crate::limits::Limit;
+
+/// Actions that do something outside the pages.
+const ACTIONS: [&[u8]; 10] = [
+    b"JavaScript",
+    b"Launch",
+    b"URI",
+    b"GoToR",
+    b"GoToE",
+    b"SubmitForm",
+    b"ImportData",
+    b"Rendition",
+    b"RichMediaExecute",
+    b"Movie",
+];
+/// Names that nobody has a reason to write with escapes.
+const TELLING: [&[u8]; 16] = [
+    b"JavaScript",
+    b"JS",
+    b"Launch",
+    b"URI",
+    b"OpenAction",
+    b"AA",
+    b"SubmitForm",
+    b"ImportData",
+    b"EmbeddedFile",
+    b"EmbeddedFiles",
+    b"Filespec",
+    b"RichMedia",
+    b"XFA",
+    b"GoToR",
+    b"GoToE",
+    b"ObjStm",
+];
+/// Triggers of a form field that only format or check what was typed.
+const FIELD_TRIGGERS: [&[u8]; 4] = [b"K", b"F", b"V", b"C"];
+/// Actions that follow each other.
+const MAX_CHAIN: usize = 16;
+/// Octets of JavaScript in one piece.
+const MAX_SCRIPT: usize = 16 << 20;
+
+impl Reader<'_, '_> {
+    /// Reports everything.
+    pub(super) fn facts(&mut self) -> Result<(), Limit> {
+        let store = self.store;
+        for name in store.obscured.iter().filter(|name| TELLING.contains(&name.as_slice())) {
+            let name = String::from_utf8_lossy(name);
+            self.active(ActiveKind::Obfuscation, &format!("the name {name} written with escapes"));
+        }
+        if let Some(password) = store.password() {
+            let word = if password.is_empty() { "empty password" } else { "known password" };
+            self.property("encryption", word.to_owned());
+        }
+        for trailer in &store.trailers {
+            if let Some(info) = store.dict(trailer, b"Info") {
+                for (name, value) in &info.0 {
+                    if let Value::Text(value) = store.resolve(value) {
+                        let name = String::from_utf8_lossy(name);
+                        self.property(&name, text_string::text(value));
+                    }
+                }
+            }
+        }
+        for (place, object) in store.objects.iter().enumerate() {
+            self.budget.charge_work(50)?;
+            self.value(&object.value)?;
+            if let Some(dict) = object.dict().filter(|dict| dict.is_type(b"Metadata")) {
+                self.metadata(place, dict)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, value: &Value) -> Result<(), Limit> {
+        match value {
+            Value::Array(items) => items.iter().try_for_each(|item| self.value(item)),
+            Value::Dict(dict) => {
+                self.budget.charge_work(60)?;
+                self.dict(dict)?;
+                dict.0.iter().try_for_each(|(_, item)| self.value(item))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn dict(&mut self, dict: &Dict) -> Result<(), Limit> {
+        for (key, value) in &dict.0 {
+            match &**key {
+                b"JS" => self.script(value)?,
+                b"OpenAction" => {
+                    if let Some(action) = self.action(value) {
+                        self.active(ActiveKind::AutoRun, &format!("OpenAction {action}"));
+                    }
+                }
+                b"AA" => self.triggers(dict, value),
+                b"JavaScript" => self.named_scripts(value),
+                b"XFA" => self.form(value)?,
+                _ => {}
+            }
+        }
+        match self.store.get(dict, b"S").name() {
+            Some(b"Launch") => self.launch(dict),
+            Some(b"URI") => {
+                if let Value::Text(target) = self.store.get(dict, b"URI") {
+                    self.link(LinkKind::Click, target);
+                }
+            }
+            Some(kind @ (b"GoToR" | b"GoToE")) => self.elsewhere(kind, dict),
+            Some(kind @ (b"SubmitForm" | b"ImportData")) => self.submit(kind, dict),
+            _ => {}
+        }
+        if let Some(kind) = dict.name(b"Subtype") {
+            self.annotation(kind, dict);
+        }
+        self.texts(dict);
+        Ok(())
+    }
+
+    /// Reports JavaScript: a string, or a stream in all its versions.
+    fn script(&mut self, value: &Value) -> Result<(), Limit> {
+        let mut sources = Vec::new();
+        match value {
+            Value::Text(source) => sources.push(text_string::text(source)),
+            Value::Ref(number) => {
+                let store = self.store;
+                for place in store.versions(*number) {
+                    let Some(object) = store.objects.get(place) else { continue };
+                    if let Value::Text(source) = &object.value {
+                        sources.push(text_string::text(source));
+                    } else if object.is_stream() && self.handed.insert(place) {
+                        sources.push(text_string::text(&self.decode(place)?.bytes));
+                    }
+                }
+            }
+            _ => {}
+        }
+        for source in sources {
+            self.code(source)?;
+        }
+        if self.store.locked {
+            self.active(ActiveKind::Script, "encrypted");
+        }
+        Ok(())
+    }
+
+    fn code(&mut self, source: String) -> Result<(), Limit> {
+        if source.trim().is_empty() || source.len() > MAX_SCRIPT || !self.is_new(&source) {
+            return Ok(());
+        }
+        self.active(ActiveKind::Script, &source);
+        self.budget.charge_entity()?;
+        self.budget.charge_bytes(source.len() as u64)?;
+        (self.out)(Piece::Code(Member {
+            names: vec!["script.js".to_owned()],
+            claimed_size: source.len() as u64,
+            content: source.into(),
+            missing: None,
+        }));
+        Ok(())
+    }
+
+    /// The first action of a chain that does something outside the pages.
+    fn action(&self, value: &Value) -> Option<String> {
+        let mut value = self.store.resolve(value);
+        for _ in 0..MAX_CHAIN {
+            let dict = match value {
+                Value::Array(items) => {
+                    items.first().and_then(|item| self.store.resolve(item).dict())
+                }
+                value => value.dict(),
+            }?;
+            let kind = self.store.get(dict, b"S").name().unwrap_or_default();
+            if ACTIONS.contains(&kind) {
+                return Some(String::from_utf8_lossy(kind).into_owned());
+            }
+            value = self.store.get(dict, b"Next");
+        }
+        None
+    }
+
+    /// Additional actions (§12.6.3).
+    fn triggers(&mut self, holder: &Dict, value: &Value) {
+        let field = holder.get(b"FT").is_some() || holder.name(b"Subtype") == Some(b"Widget");
+        let Some(actions) = self.store.resolve(value).dict() else { return };
+        for (trigger, action) in &actions.0 {
+            if field && FIELD_TRIGGERS.contains(&&**trigger) {
+                continue;
+            }
+            if let Some(action) = self.action(action) {
+                let trigger = String::from_utf8_lossy(trigger);
+                self.active(ActiveKind::AutoRun, &format!("AA {trigger} {action}"));
+            }
+        }
+    }
+
+    /// Scripts of the document (§7.7.4) run when it is opened.
+    fn named_scripts(&mut self, value: &Value) {
+        let tree = self.store.resolve(value).dict();
+        if tree.is_some_and(|tree| tree.get(b"Names").is_some() || tree.get(b"Kids").is_some()) {
+            self.active(ActiveKind::AutoRun, "JavaScript of the document");
+        }
+    }
+
+    fn launch(&mut self, dict: &Dict) {
+        let mut parts = Vec::new();
+        let windows = self.store.dict(dict, b"Win");
+        let others = [self.store.dict(dict, b"Unix"), self.store.dict(dict, b"Mac"), Some(dict)];
+        for dict in windows.into_iter().chain(others.into_iter().flatten()) {
+            for key in [&b"F"[..], b"P", b"D", b"O"] {
+                parts.extend(self.file(self.store.get(dict, key)));
+            }
+        }
+        parts.dedup();
+        self.active(ActiveKind::Launch, &parts.join(" "));
+    }
+
+    /// A file specification (§7.11): its best name.
+    fn file(&self, value: &Value) -> Option<String> {
+        match self.store.resolve(value) {
+            Value::Text(name) => Some(text_string::text(name)),
+            Value::Dict(dict) => {
+                [&b"UF"[..], b"F", b"DOS", b"Unix", b"Mac"].iter().find_map(|key| {
+                    match self.store.get(dict, key) {
+                        Value::Text(name) => Some(text_string::text(name)),
+                        _ => None,
+                    }
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// Go to a place in another file.
+    fn elsewhere(&mut self, kind: &[u8], dict: &Dict) {
+        let Some(target) = self.file(self.store.get(dict, b"F")) else {
+            if kind == b"GoToE" {
+                self.active(ActiveKind::EmbeddedFile, "opened by an action");
+            }
+            return;
+        };
+        if target.starts_with("\\\\") || target.starts_with("//") {
+            self.active(ActiveKind::RemoteContent, &target);
+        }
+        self.link(LinkKind::Click, target.as_bytes());
+    }
+
+    fn submit(&mut self, kind: &[u8], dict: &Dict) {
+        let target = self.file(self.store.get(dict, b"F")).unwrap_or_default();
+        let kind = String::from_utf8_lossy(kind);
+        self.active(ActiveKind::Form, format!("{kind} {target}").trim());
+        self.link(LinkKind::Submit, target.as_bytes());
+    }
+
+    fn annotation(&mut self, kind: &[u8], dict: &Dict) {
+        if matches!(kind, b"RichMedia" | b"3D" | b"Movie" | b"Sound" | b"Screen" | b"Flash") {
+            let kind = String::from_utf8_lossy(kind);
+            self.active(ActiveKind::RichMedia, &kind);
+        }
+        let shown = if kind == b"FreeText" { TextKind::Shown } else { TextKind::Comment };
+        if dict.get(b"Rect").is_none() {
+            return;
+        }
+        for key in [&b"Contents"[..], b"Subj", b"RC"] {
+            if let Value::Text(raw) = self.store.get(dict, key) {
+                let text = text_string::text(raw);
+                let text = if key == b"RC" { joined(&xml::texts(text.as_bytes())) } else { text };
+                self.text(shown, text);
+            }
+        }
+    }
+
+    /// Outlines (§12.3.3) and form fields (§12.7.4).
+    fn texts(&mut self, dict: &Dict) {
+        let outline = dict.get(b"Title").is_some()
+            && [&b"Dest"[..], b"A", b"Next", b"Prev"].iter().any(|key| dict.get(key).is_some());
+        if outline && let Value::Text(title) = self.store.get(dict, b"Title") {
+            self.text(TextKind::Shown, text_string::text(title));
+        }
+        let field =
+            dict.get(b"FT").is_some() || dict.get(b"T").is_some() && dict.get(b"V").is_some();
+        if !field {
+            return;
+        }
+        for (key, kind) in [(&b"V"[..], TextKind::Shown), (b"TU", TextKind::Comment)] {
+            match self.store.get(dict, key) {
+                Value::Text(value) => self.text(kind, text_string::text(value)),
+                Value::Array(items) => {
+                    for item in items.iter().take(1000) {
+                        if let Value::Text(value) = self.store.resolve(item) {
+                            self.text(kind, text_string::text(value));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// A form in XML (§12.7.8): one stream, or names and streams in turn.
+    fn form(&mut self, value: &Value) -> Result<(), Limit> {
+        let mut whole = Vec::new();
+        let list = match self.store.resolve(value) {
+            Value::Array(list) => list.as_slice(),
+            _ => std::slice::from_ref(value),
+        };
+        for part in list {
+            match part {
+                Value::Ref(number) => {
+                    if let Some(place) = self.store.place(*number)
+                        && self.handed.insert(place)
+                    {
+                        whole.extend_from_slice(&self.decode(place)?.bytes);
+                    }
+                }
+                Value::Text(text) if list.len() == 1 => whole.extend_from_slice(text),
+                _ => {}
+            }
+        }
+        self.budget.charge_work(whole.len() as u64)?;
+        let texts = xml::texts(&whole);
+        let mut shown = Vec::new();
+        for (element, text) in texts {
+            match element.as_str() {
+                "script" => self.code(text)?,
+                "target" | "textEncoding" if !text.contains("://") => {}
+                "target" => {
+                    self.active(ActiveKind::Form, &text);
+                    self.link(LinkKind::Submit, text.as_bytes());
+                }
+                "text" | "p" | "span" | "value" | "toolTip" | "speak" | "exData" => {
+                    shown.push((element, text));
+                }
+                _ => {}
+            }
+        }
+        self.text(TextKind::Shown, joined(&shown));
+        Ok(())
+    }
+
+    /// Metadata in XML (§14.3.2).
+    fn metadata(&mut self, place: usize, dict: &Dict) -> Result<(), Limit> {
+        if dict.name(b"Subtype") != Some(b"XML") || !self.handed.insert(place) {
+            return Ok(());
+        }
+        let decoded = self.decode(place)?;
+        self.budget.charge_work(decoded.bytes.len() as u64)?;
+        for (element, text) in xml::texts(&decoded.bytes).into_iter().take(200) {
+            let technical = ["lang", "about", "parseType", "resource", "xmptk", "id", "begin"];
+            if !technical.contains(&element.as_str()) {
+                self.property(&element, text);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn joined(texts: &[(String, String)]) -> String {
+    let texts: Vec<&str> = texts.iter().map(|(_, text)| text.as_str()).collect();
+    texts.join("\n")
+}

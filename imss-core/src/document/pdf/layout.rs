@@ -1,0 +1,136 @@
+//! Pieces of text with their places → lines in reading order.
+//!
+//! In: [`Chunk`]s in the order they were drawn. Out: text with spaces and line ends where the gaps
+//! are. The order of drawing is kept, which is how columns and tables are written; only a page that
+//! is drawn in scattered characters is sorted by place.
+
+/// A gap this wide, in font sizes, is a space; wider if the widths are guesses.
+const SPACE: f64 = 0.15;
+const GUESSED_SPACE: f64 = 0.25;
+/// Chunks of fewer characters than this on average, many of them out of order, are scattered.
+const SCATTERED: usize = 3;
+
+/// Text drawn at once.
+#[derive(Debug, Clone)]
+pub(super) struct Chunk {
+    pub(super) text: String,
+    /// Where it starts and ends, turned so that lines run to the right and down the page is less.
+    pub(super) start: (f64, f64),
+    pub(super) end: (f64, f64),
+    /// Which way it runs: a unit vector.
+    pub(super) along: (f64, f64),
+    /// The font size on the page.
+    pub(super) size: f64,
+    pub(super) guessed: bool,
+    pub(super) hidden: bool,
+}
+
+/// The text of some chunks of one page.
+pub(super) fn text<'a>(chunks: impl Iterator<Item = &'a Chunk>) -> String {
+    let mut chunks: Vec<&Chunk> = chunks.filter(|chunk| !chunk.text.is_empty()).collect();
+    if is_scattered(&chunks) {
+        chunks.sort_by(|a, b| {
+            line(a).total_cmp(&line(b)).then_with(|| a.start.0.total_cmp(&b.start.0))
+        });
+    }
+    let mut text = String::with_capacity(chunks.iter().map(|chunk| chunk.text.len() + 1).sum());
+    let spread = spread(&chunks);
+    let mut before: Option<&Chunk> = None;
+    for chunk in chunks {
+        match before.map_or(Gap::None, |before| gap(before, chunk, spread)) {
+            Gap::None => {}
+            Gap::Space => {
+                if !text.ends_with(char::is_whitespace)
+                    && !chunk.text.starts_with(char::is_whitespace)
+                {
+                    text.push(' ');
+                }
+            }
+            Gap::Line => {
+                text.truncate(text.trim_end_matches(' ').len());
+                text.push('\n');
+            }
+        }
+        text.push_str(&chunk.text);
+        before = Some(chunk);
+    }
+    text
+}
+
+/// What is between two chunks.
+#[derive(Debug, PartialEq, Eq)]
+enum Gap {
+    None,
+    Space,
+    Line,
+}
+
+fn gap(before: &Chunk, chunk: &Chunk, spread: f64) -> Gap {
+    let (ax, ay) = before.along;
+    let turned = ax * chunk.along.0 + ay * chunk.along.1 < 0.9;
+    let (ahead, aside) = distance(before, chunk);
+    if turned || aside.abs() > 0.6 || ahead < -1.0 {
+        return Gap::Line;
+    }
+    let east = |text: Option<char>| text.is_some_and(|character| character >= '\u{2e80}');
+    let limit = if east(before.text.chars().next_back()) && east(chunk.text.chars().next()) {
+        0.8
+    } else if before.guessed || chunk.guessed {
+        GUESSED_SPACE
+    } else {
+        SPACE
+    };
+    let limit = if is_single(before) && is_single(chunk) { limit.max(spread * 1.7) } else { limit };
+    if ahead > limit { Gap::Space } else { Gap::None }
+}
+
+/// From the end of a chunk to the start of the next, along and across the line, in font sizes.
+fn distance(before: &Chunk, chunk: &Chunk) -> (f64, f64) {
+    let size = before.size.max(chunk.size).max(0.01);
+    let (dx, dy) = (chunk.start.0 - before.end.0, chunk.start.1 - before.end.1);
+    let (ax, ay) = before.along;
+    ((dx * ax + dy * ay) / size, (dy * ax - dx * ay) / size)
+}
+
+/// How far apart characters are that are drawn one by one: the middle of their gaps, 0 if that is
+/// wide enough for words.
+fn spread(chunks: &[&Chunk]) -> f64 {
+    let pairs = chunks.windows(2).filter_map(|pair| match pair {
+        [before, chunk] if is_single(before) && is_single(chunk) => {
+            let (ahead, aside) = distance(before, chunk);
+            (aside.abs() < 0.6 && ahead > -1.0 && ahead < 2.0).then_some(ahead)
+        }
+        _ => None,
+    });
+    let mut gaps: Vec<f64> = pairs.collect();
+    gaps.sort_by(f64::total_cmp);
+    gaps.get(gaps.len() / 2).copied().filter(|&gap| gap < 0.6).unwrap_or(0.0).max(0.0)
+}
+
+/// Whether it is one letter or sign.
+fn is_single(chunk: &Chunk) -> bool {
+    let mut characters = chunk.text.chars();
+    characters.next().is_some_and(|first| !first.is_whitespace()) && characters.next().is_none()
+}
+
+/// Whether the drawing order says nothing: few characters at a time, and often back or up.
+fn is_scattered(chunks: &[&Chunk]) -> bool {
+    let characters: usize = chunks.iter().map(|chunk| chunk.text.chars().count()).sum();
+    if chunks.len() < 8 || characters / chunks.len() >= SCATTERED {
+        return false;
+    }
+    let level = chunks.iter().all(|chunk| chunk.along.0 > 0.9);
+    let back = chunks.windows(2).filter(|pair| match pair {
+        [before, after] => {
+            let same = line(before).total_cmp(&line(after)).is_eq();
+            same && after.start.0 < before.start.0 || line(after) < line(before)
+        }
+        _ => false,
+    });
+    level && back.count() > chunks.len() / 4
+}
+
+/// The line a chunk is on, counted downwards.
+fn line(chunk: &Chunk) -> f64 {
+    (-chunk.start.1 / 4.0).round()
+}

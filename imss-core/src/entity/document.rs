@@ -1,0 +1,169 @@
+//! Reads documents with their extractors.
+//!
+//! In: an entity's content and the members that unpackers found in it. Out: its
+//! [`Document`], and the files and code inside as entities. An extractor that panics costs a gap.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+
+use super::extract::{Extraction, Job};
+use super::{Origin, text};
+use crate::anomaly::AnomalyKind;
+use crate::archive::{Member, Passwords, Source, UnpackError};
+use crate::document::{Document, Extractor, Piece};
+use crate::filetype::FileType;
+use crate::finding::GapReason;
+use crate::limits::Limit;
+
+/// Links, properties and facts kept for one document, each.
+const MAX_FACTS: usize = 10_000;
+
+/// Content as UTF-8, and what it was before.
+struct Utf8 {
+    content: Bytes,
+    charset: &'static str,
+    guessed: bool,
+}
+
+impl Extraction<'_> {
+    /// Reads one document with one extractor.
+    pub(super) fn document(
+        &mut self,
+        job: &Job,
+        extractor: &'static dyn Extractor,
+        detected: &FileType,
+        members: &[Member],
+    ) {
+        let text = if extractor.reads_text() { self.decoded(job) } else { Ok(None) };
+        let text = match text {
+            Ok(text) => text,
+            Err(limit) => {
+                let reason = GapReason::Limit(limit);
+                return self.gap(reason, job.entity, extractor.name(), String::new());
+            }
+        };
+        // Text has no passwords, and the messages that name them are pages themselves.
+        let (passwords, names) = match text {
+            Some(_) => (Passwords::none(), Vec::new()),
+            None => self.known(job.entity),
+        };
+        let content = text.as_ref().map_or(&job.content, |text| &text.content);
+        let source = Source { content, detected, names: &names, passwords: &passwords };
+        let mut pieces = Vec::new();
+        let budget = &mut self.budget;
+        // After a panic the budget has charged what was done, and the pieces are whole.
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            extractor.extract(&source, members, budget, &mut |piece| pieces.push(piece))
+        }));
+        let result = run.unwrap_or(Err(UnpackError::Crashed));
+        self.pieces(job, extractor.name(), pieces);
+        let entity = self.entities.list.get_mut(job.entity.index());
+        let document = entity.and_then(|entity| entity.document.as_mut());
+        if let (Some(text), Some(document)) = (&text, document) {
+            (document.charset, document.guessed) = (text.charset, text.guessed);
+        }
+        if let Err(error) = result {
+            self.gap(error.reason(), job.entity, extractor.name(), error.to_string());
+            if matches!(error, UnpackError::Encrypted(_))
+                && let Some(entity) = self.entities.list.get_mut(job.entity.index())
+            {
+                entity.encrypted = true;
+            }
+        }
+    }
+
+    /// The content of an entity as UTF-8.
+    fn decoded(&mut self, job: &Job) -> Result<Option<Utf8>, Limit> {
+        let Some(entity) = self.entities.get(job.entity) else { return Ok(None) };
+        self.budget.charge_bytes(u64::try_from(entity.content.len()).unwrap_or(u64::MAX))?;
+        let decoded = text::decode(entity, &entity.content);
+        let (charset, guessed) = (decoded.charset, decoded.guessed);
+        Ok(Some(Utf8 { content: decoded.text.into(), charset, guessed }))
+    }
+
+    fn pieces(&mut self, job: &Job, engine: &'static str, pieces: Vec<Piece>) {
+        let known = self.entities.list.get_mut(job.entity.index());
+        let known = known.and_then(|entity| entity.document.take());
+        let mut document = known.unwrap_or_default();
+        document.formats.push(engine);
+        let mut room = self.budget.limits().max_text_bytes.saturating_sub(document.text_bytes());
+        let (mut embedded, mut code) = (0_u32, 0_u32);
+        for piece in pieces {
+            match piece {
+                Piece::Text { kind, text } => {
+                    let kept = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
+                    document.truncated |= kept.len() < text.len();
+                    room = room.saturating_sub(kept.len());
+                    if !kept.is_empty() {
+                        document.texts.push((kind, kept.to_owned()));
+                    }
+                }
+                Piece::Property { name, value } => {
+                    push(&mut document.properties, (name, value));
+                }
+                Piece::Link(link) => push(&mut document.links, link),
+                Piece::Active(active) => push(&mut document.active, active),
+                Piece::Embedded(member) => {
+                    if !self.rename(job, &member) {
+                        self.member(job, engine, Origin::Embedded(embedded), member);
+                    }
+                    embedded = embedded.saturating_add(1);
+                }
+                Piece::Code(member) => {
+                    self.member(job, engine, Origin::Code(code), member);
+                    code = code.saturating_add(1);
+                }
+                Piece::Anomaly { kind, offset, detail } => {
+                    self.defect(job, engine, (kind, offset), detail);
+                }
+            }
+        }
+        if document.truncated {
+            self.gap(GapReason::Limit(Limit::Text), job.entity, engine, String::new());
+        }
+        if let Some(entity) = self.entities.list.get_mut(job.entity.index()) {
+            entity.document = Some(document);
+            // It may have been read without the document.
+            entity.text = OnceLock::new();
+        }
+    }
+
+    /// Gives the member of the same container that has the same octets this one's names. Tells
+    /// whether there is one.
+    fn rename(&mut self, job: &Job, member: &Member) -> bool {
+        let place = super::extract::place(job.entity, &member.content);
+        let Some(id) = self.places.get(&place).copied().filter(|_| !member.content.is_empty())
+        else {
+            return false;
+        };
+        self.name_again(id, &member.names);
+        true
+    }
+
+    pub(super) fn defect(
+        &mut self,
+        job: &Job,
+        engine: &'static str,
+        (kind, offset): (AnomalyKind, u64),
+        detail: String,
+    ) {
+        self.anomaly(kind, job.entity, offset, &detail);
+        if kind.is_ambiguous() {
+            self.gap(GapReason::Ambiguous, job.entity, engine, detail);
+        }
+    }
+}
+
+impl Document {
+    fn text_bytes(&self) -> usize {
+        self.texts.iter().map(|(_, text)| text.len()).sum()
+    }
+}
+
+fn push<T>(list: &mut Vec<T>, item: T) {
+    if list.len() < MAX_FACTS {
+        list.push(item);
+    }
+}
