@@ -19,6 +19,21 @@ pub enum Answer {
     Addresses(Vec<IpAddr>),
     /// The signature that clamd found, if it found one.
     Clamd(Option<String>),
+    /// The version of a server and its signatures.
+    Version(String),
+    /// What the ICAP server says.
+    Icap(IcapAnswer),
+}
+
+/// What an ICAP server says of a content.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IcapAnswer {
+    /// The names of what it found; none if it found nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub threats: Vec<String>,
+    /// Its name and the tag of its state, which changes with its signatures.
+    #[serde(default)]
+    pub tag: String,
 }
 
 /// Why a question has no answer. Neither listed nor clean.
@@ -50,6 +65,23 @@ pub enum LookupError {
     /// More questions wait than the client may hold.
     #[error("too many questions at once")]
     Overloaded,
+}
+
+impl LookupError {
+    /// The failure in one word, for metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotConfigured => "not-configured",
+            Self::TimedOut => "timed-out",
+            Self::Unreachable(_) => "unreachable",
+            Self::Refused => "refused",
+            Self::Failed(_) => "failed",
+            Self::TooLarge => "too-large",
+            Self::Garbage(_) => "garbage",
+            Self::Overloaded => "overloaded",
+        }
+    }
 }
 
 /// Answers by question.
@@ -84,6 +116,11 @@ impl Answers {
             Some(Err(error)) => Err(error.clone()),
             None => Err(LookupError::NotConfigured),
         }
+    }
+
+    /// Every answer and failure, in the order of questions.
+    pub fn iter(&self) -> impl Iterator<Item = (&QuestionKey, Result<&Answer, &LookupError>)> {
+        self.0.iter().map(|(key, result)| (key, result.as_ref()))
     }
 
     /// How many questions were answered, failures included.
@@ -149,6 +186,11 @@ mod tests {
         answers.insert(&dns("b"), Err(LookupError::Failed("SERVFAIL".to_owned())));
         let clamd = Question::Clamd { entity: EntityId::MESSAGE, content: "x".into() };
         answers.insert(&clamd, Ok(Answer::Clamd(None)));
+        answers.insert(&Question::ClamdVersion, Ok(Answer::Version("ClamAV 1.4".to_owned())));
+        let icap = |n| Question::Icap { entity: EntityId(n), content: "x".into() };
+        answers.insert(&icap(0), Ok(Answer::Icap(IcapAnswer::default())));
+        let threats = vec!["A".to_owned()];
+        answers.insert(&icap(1), Ok(Answer::Icap(IcapAnswer { threats, tag: "t".to_owned() })));
         let json = serde_json::to_string(&answers).unwrap();
         assert_eq!(serde_json::from_str::<Answers>(&json).unwrap(), answers, "{json}");
         assert!(!json.contains("content"), "{json}");

@@ -66,6 +66,12 @@ pub trait Engine: Send + Sync {
     /// What it knows, for the verdict record: version of its rules, lists, signatures.
     fn version(&self) -> String;
 
+    /// The same, for an engine whose knowledge is elsewhere: what the answers say of it.
+    fn version_by(&self, answers: &Answers) -> String {
+        let _ = answers;
+        self.version()
+    }
+
     /// Whether one of the wanted queries is its business. An engine that says no never runs.
     fn wants(&self, wanted: &Selection) -> bool;
 

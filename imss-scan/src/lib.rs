@@ -5,13 +5,14 @@
 //! answers; the same answers always give the same findings, so every scan can be replayed. A scan
 //! knows three results: clean, found, unknown. What was not looked at is a gap, never clean.
 //!
-//! Lookup clients are behind the features `dns` and `clamd`, because they bring a runtime.
+//! Lookup clients are behind the features `dns`, `clamd` and `icap`, because they bring a runtime; YARA rules
+//! are behind `yara`, which brings a compiler.
 
 pub mod answer;
 mod builtin;
 pub mod content;
 pub mod engine;
-#[cfg(any(feature = "dns", feature = "clamd"))]
+#[cfg(any(feature = "dns", feature = "clamd", feature = "icap"))]
 pub mod lookup;
 pub mod malware;
 pub mod mistake;
@@ -21,7 +22,7 @@ pub mod reputation;
 pub mod runner;
 mod scanner;
 
-pub use answer::{Answer, Answers, LookupError};
+pub use answer::{Answer, Answers, IcapAnswer, LookupError};
 pub use engine::{Engine, Input, Outcome};
 pub use mistake::{Mistake, PlanError};
 pub use question::{Question, QuestionKey, Questions};

@@ -8,6 +8,8 @@ use tokio::task::JoinSet;
 use crate::answer::{Answer, Answers, LookupError};
 #[cfg(feature = "clamd")]
 use crate::malware::clamd;
+#[cfg(feature = "icap")]
+use crate::malware::icap;
 use crate::question::Question;
 #[cfg(feature = "dns")]
 use crate::reputation::dns;
@@ -22,6 +24,9 @@ pub struct Lookups {
     /// For clamd.
     #[cfg(feature = "clamd")]
     pub clamd: Option<clamd::Client>,
+    /// For an ICAP server.
+    #[cfg(feature = "icap")]
+    pub icap: Option<icap::Client>,
 }
 
 impl Lookups {
@@ -59,7 +64,17 @@ impl Lookups {
                 Some(client) => client.scan(content).await,
                 None => Err(LookupError::NotConfigured),
             },
-            #[cfg(not(all(feature = "dns", feature = "clamd")))]
+            #[cfg(feature = "clamd")]
+            Question::ClamdVersion => match &self.clamd {
+                Some(client) => client.known_version().await.map(Answer::Version),
+                None => Err(LookupError::NotConfigured),
+            },
+            #[cfg(feature = "icap")]
+            Question::Icap { content, .. } => match &self.icap {
+                Some(client) => client.scan(content).await,
+                None => Err(LookupError::NotConfigured),
+            },
+            #[cfg(not(all(feature = "dns", feature = "clamd", feature = "icap")))]
             _ => Err(LookupError::NotConfigured),
         }
     }

@@ -26,6 +26,15 @@ pub enum Question {
         /// The content.
         content: Bytes,
     },
+    /// Which version is clamd, and which are its signatures?
+    ClamdVersion,
+    /// Does the ICAP server know malware in this content?
+    Icap {
+        /// Where the content is from.
+        entity: EntityId,
+        /// The content.
+        content: Bytes,
+    },
 }
 
 impl Question {
@@ -35,6 +44,8 @@ impl Question {
         match self {
             Self::DnsList { name, .. } => QuestionKey::DnsList(name.clone()),
             Self::Clamd { entity, .. } => QuestionKey::Clamd(*entity),
+            Self::ClamdVersion => QuestionKey::ClamdVersion,
+            Self::Icap { entity, .. } => QuestionKey::Icap(*entity),
         }
     }
 }
@@ -48,6 +59,22 @@ pub enum QuestionKey {
     DnsList(String),
     /// An entity sent to clamd.
     Clamd(EntityId),
+    /// The version of clamd.
+    ClamdVersion,
+    /// An entity sent to the ICAP server.
+    Icap(EntityId),
+}
+
+impl QuestionKey {
+    /// Who is asked, in one word: `dns-list`, `clamd` or `icap`.
+    #[must_use]
+    pub fn lookup(&self) -> &'static str {
+        match self {
+            Self::DnsList(_) => "dns-list",
+            Self::Clamd(_) | Self::ClamdVersion => "clamd",
+            Self::Icap(_) => "icap",
+        }
+    }
 }
 
 /// Questions being collected.

@@ -21,6 +21,7 @@ use crate::answer::Answers;
 use crate::builtin;
 use crate::engine::{Engine, Input, Outcome};
 use crate::malware::digests::DigestList;
+use crate::malware::yara::YaraRules;
 use crate::mistake::PlanError;
 use crate::question::{Question, Questions};
 
@@ -31,6 +32,10 @@ pub struct Settings {
     pub digests: Vec<Arc<DigestList>>,
     /// Whether clamd is asked about each message.
     pub clamd: bool,
+    /// Whether an ICAP server is asked about each message.
+    pub icap: bool,
+    /// Sets of YARA rules. Always empty without the feature `yara`.
+    pub yara: Vec<Arc<YaraRules>>,
 }
 
 /// Engines and a compiled plan. Immutable: build a new one for a new plan.
@@ -107,7 +112,7 @@ impl Scanner {
             let outcome = checked(engine.name(), run(engine, input, answers), input.entities);
             engines.push(EngineRun {
                 name: Cow::Borrowed(engine.name()),
-                version: engine.version(),
+                version: version(engine, answers),
                 outcome: merge(outcome, &mut findings),
             });
         }
@@ -131,6 +136,11 @@ fn run(engine: &dyn Engine, input: &Input<'_>, answers: &Answers) -> Outcome {
         engine.scan(input, answers)
     }));
     result.unwrap_or_else(|_| unknown(engine.name(), GapReason::Crash, "the engine crashed"))
+}
+
+/// The version of an engine; an engine that cannot say it has none.
+fn version(engine: &dyn Engine, answers: &Answers) -> String {
+    catch_unwind(AssertUnwindSafe(|| engine.version_by(answers))).unwrap_or_default()
 }
 
 /// Holds an outcome against what an engine must keep to.

@@ -94,6 +94,32 @@ fn true_types() {
 }
 
 #[test]
+fn content_of_several_types_is_each_of_them() {
+    let page = b"<html><body>hello</body></html>\n".to_vec();
+    let archive = zip(&[("in.txt", b"x")]);
+    let picture = b"GIF89a=1;new ActiveXObject('x');";
+    let both = [page.as_slice(), &archive].concat();
+    let mail = Mail::with_attachments(
+        "t",
+        &[("both.htm", &both), ("page.htm", &page), ("picture.gif", picture)],
+    );
+    let typed = |group: TypeGroup| AttachmentQuery {
+        r#type: vec![group],
+        inside: inside(&[]),
+        ..AttachmentQuery::default()
+    };
+    assert_eq!(matching(&mail, typed(TypeGroup::Archive)), ["both.htm"]);
+    assert_eq!(matching(&mail, typed(TypeGroup::Html)), ["both.htm", "page.htm"]);
+    assert_eq!(matching(&mail, typed(TypeGroup::Script)), ["picture.gif"]);
+    assert_eq!(matching(&mail, typed(TypeGroup::Image)), ["picture.gif"]);
+    let media = AttachmentQuery {
+        media_type: vec!["application/zip".to_owned()],
+        ..AttachmentQuery::default()
+    };
+    assert_eq!(matching(&mail, media), ["both.htm"]);
+}
+
+#[test]
 fn sizes_and_media_types() {
     let mail = Mail::with_attachments("t", &[("a.bin", &[1; 11]), ("b.bin", &[1; 10])]);
     let larger = AttachmentQuery { larger_than: Some(10), ..AttachmentQuery::default() };

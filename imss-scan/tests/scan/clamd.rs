@@ -15,7 +15,7 @@ use imss_scan::malware::clamd::{Client, ClientSettings, Endpoint};
 use imss_scan::{Answer, LookupError, Question, Scan, Scanner, Settings};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::mail::{Mail, plan};
 
@@ -134,17 +134,24 @@ async fn a_dead_daemon_is_a_gap() {
 async fn pretender(reply: Option<&'static [u8]>) -> Client {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = Endpoint::Tcp(listener.local_addr().unwrap().to_string());
-    tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
+    let serve = move |mut stream: TcpStream| async move {
         let mut taken = Vec::new();
         let mut buffer = [0; 4096];
         while !taken.ends_with(&[0; 4]) {
             let count = stream.read(&mut buffer).await.unwrap();
             taken.extend_from_slice(&buffer[..count]);
+            if count == 0 || taken.starts_with(b"zVERSION") {
+                return;
+            }
         }
         match reply {
             Some(reply) => stream.write_all(reply).await.unwrap(),
             None => std::future::pending().await,
+        }
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream));
         }
     });
     let timeout = Duration::from_millis(if reply.is_none() { 50 } else { 60_000 });

@@ -8,13 +8,18 @@
 
 mod mail;
 
+mod active;
 mod attachments;
 #[cfg(feature = "clamd")]
 mod clamd;
 #[cfg(feature = "dns")]
 mod dns;
 mod faults;
+#[cfg(feature = "icap")]
+mod icap;
 mod keywords;
 mod malware;
 mod message_facts;
 mod replay;
+#[cfg(feature = "yara")]
+mod yara;

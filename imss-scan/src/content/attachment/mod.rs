@@ -94,10 +94,11 @@ impl Compiled {
     }
 }
 
-/// Whether it is of one of these groups: by content, or, where content says nothing, by claim.
+/// Whether it is of one of these groups: by any type its content validly has, or, where content says nothing, by claim.
 fn has_type(entity: &Entity, groups: &[TypeGroup]) -> bool {
     let detected = entity.detected.group;
-    if groups.contains(&detected) && !is_unread(entity) {
+    let mut types = std::iter::once(&entity.detected).chain(&entity.also);
+    if !is_unread(entity) && types.any(|known| groups.contains(&known.group)) {
         return true;
     }
     // A script is text, and unknown data may be anything: there the name decides what opens it.
@@ -118,8 +119,10 @@ fn is_unread(entity: &Entity) -> bool {
 }
 
 fn has_media_type(entity: &Entity, patterns: &[String]) -> bool {
-    let types = [entity.declared.as_deref(), Some(entity.detected.media_type)];
-    types.into_iter().flatten().any(|media_type| {
+    let known = std::iter::once(&entity.detected).chain(&entity.also);
+    let mut types =
+        entity.declared.as_deref().into_iter().chain(known.map(|known| known.media_type));
+    types.any(|media_type| {
         patterns.iter().any(|pattern| match pattern.strip_suffix("/*") {
             Some(main) => media_type
                 .split_once('/')

@@ -1,7 +1,8 @@
 //! Which entities are attachments, and what each is inside of.
 //!
 //! In: the entities. Out: for each the containers between it and the message. A multipart and
-//! another reading of the same octets are no containers.
+//! another reading of the same octets are no containers. Code inside a document is no file: it is
+//! never an attachment, whatever its text looks like.
 
 use std::collections::BTreeSet;
 
@@ -34,6 +35,7 @@ impl Places {
         entities: &'a Entities,
     ) -> impl Iterator<Item = &'a Entity> {
         entities.iter().filter(|entity| match entity.role {
+            _ if matches!(entity.origin, Origin::Code(_)) => false,
             Role::Attachment | Role::Member => true,
             // Readers offer a shown part to save as soon as it has a name.
             Role::Body => !entity.names.is_empty(),
@@ -67,6 +69,7 @@ fn container(entity: &Entity, parent: &Entity) -> Option<Container> {
     match entity.origin {
         Origin::Attached => Some(Container::Message),
         Origin::Member(_) if entity.encrypted => Some(Container::EncryptedArchive),
+        Origin::Embedded(_) => Some(Container::Document),
         Origin::Member(_) | Origin::Expanded if parent.detected.group == TypeGroup::Document => {
             Some(Container::Document)
         }
