@@ -10,12 +10,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use imss_core::entity::{Entities, Origin, Role};
+use imss_core::edit::{self, Signed};
+use imss_core::entity::Entities;
 use imss_core::envelope::{Envelope, Mailbox};
 use imss_core::finding::{FindingKind, Findings};
 use imss_core::ids::EntityId;
+use imss_core::message::Message;
 use imss_core::verdict::{Score, Verdict};
 
+use crate::cleaning::{clean_parts, is_part};
 use crate::compile::{Line, Program};
 use crate::decision::{Change, Decision, Decisions, FinalAction, Monitor, Outcome, TrailStep};
 use crate::effect::{Does, Effect};
@@ -24,14 +27,15 @@ use crate::model::{Direction, Reason, State};
 use crate::policy::Policy;
 use crate::route::{Group, Routes};
 
-/// Decides for every recipient. `entities` is `None` if the message could not be read.
+/// Decides for every recipient. `read` is `None` if the message could not be read.
 pub(crate) fn decide(
     policy: &Policy,
     routes: &Routes,
     envelope: &Envelope,
-    entities: Option<&Entities>,
+    read: Option<(&Message, &Entities)>,
     findings: &Findings,
 ) -> Decisions {
+    let entities = read.map(|(_, entities)| entities);
     let (program, document) = (policy.program(), policy.document());
     let base = base_verdict(findings, program.spam_threshold);
     let known = Known::new(document, envelope, entities, findings, base);
@@ -44,6 +48,7 @@ pub(crate) fn decide(
         .map(|group| {
             let candidates = program.candidates(&routes.from, group, &triggers);
             let mut run = Run::new(&known, program, group);
+            run.message = read.map(|(message, _)| message);
             run.answer_gaps();
             for place in &candidates.rules {
                 let Some(rule) = program.rule(*place) else { continue };
@@ -78,7 +83,8 @@ pub(crate) fn decide(
 fn base_verdict(findings: &Findings, spam_threshold: Score) -> Verdict {
     let of_finding = |kind: FindingKind| match kind {
         FindingKind::Malware | FindingKind::MassMailer => Verdict::Infected,
-        FindingKind::Suspicious => Verdict::Suspicious,
+        FindingKind::Suspicious | FindingKind::Packed => Verdict::Suspicious,
+        grayware if grayware.is_grayware() => Verdict::Suspicious,
         FindingKind::Phish => Verdict::Phish,
         FindingKind::Graymail => Verdict::Graymail,
         // Points make spam, and rules give the rest a meaning.
@@ -111,6 +117,9 @@ struct Run<'a> {
     known: &'a Known<'a>,
     program: &'a Program,
     group: &'a Group,
+    message: Option<&'a Message>,
+    /// Whether what is signed may be taken out or changed now.
+    breaks_signatures: bool,
     action: Option<FinalAction>,
     rule: Option<Arc<str>>,
     changes: Vec<Change>,
@@ -126,6 +135,8 @@ impl<'a> Run<'a> {
             known,
             program,
             group,
+            message: None,
+            breaks_signatures: true,
             action: None,
             rule: None,
             changes: Vec::new(),
@@ -206,7 +217,11 @@ impl<'a> Run<'a> {
 
     fn act_all(&mut self, rule: &Line, focus: &BTreeSet<EntityId>, step: &mut TrailStep) {
         let mut done = true;
-        for effect in &rule.effects {
+        for (place, effect) in rule.effects.iter().enumerate() {
+            // Malware is not kept for its signature, unless the rule says what to do instead.
+            let next = rule.effects.get(place.saturating_add(1));
+            let has_other = next.is_some_and(|next| matches!(next.does, Does::Otherwise(_)));
+            self.breaks_signatures = !has_other || self.known.document.signed == Signed::Edit;
             match &effect.does {
                 Does::Otherwise(inner) => {
                     if !done {
@@ -255,8 +270,23 @@ impl<'a> Run<'a> {
                     step.did.push("could not remove it: it is no attachment".to_owned());
                     return false;
                 }
+                if !self.may_change(focus, step) {
+                    return false;
+                }
                 let text = Arc::clone(text);
                 self.changes.push(Change::RemoveAttachment { entities: entities(), text, rule });
+            }
+            Does::Clean => return self.clean(focus, &rule, step),
+            Does::Stamp { text, html, position } => {
+                let signed = self.known.document.signed;
+                let unread = Err(edit::Unstamped::NoText);
+                let parts = self.message.map_or(unread, |read| edit::stampable(read, signed));
+                if let Err(why) = parts {
+                    step.did.push(format!("did not stamp it: {why}"));
+                    return false;
+                }
+                let (text, html, position) = (Arc::clone(text), html.clone(), *position);
+                self.changes.push(Change::Stamp { text, html, position, signed, rule });
             }
             Does::Bcc(to) => self.monitors.push(Monitor::Bcc { to: to.clone(), rule }),
             Does::Archive(area) => {
@@ -280,14 +310,51 @@ impl<'a> Run<'a> {
         true
     }
 
+    /// Takes out what acts, and says what that is. Returns whether it could.
+    fn clean(&mut self, focus: &BTreeSet<EntityId>, rule: &Arc<str>, step: &mut TrailStep) -> bool {
+        let entities: Vec<EntityId> = focus.iter().copied().collect();
+        let Some(all) = self.known.entities.filter(|_| self.can_remove(focus)) else {
+            step.did.push("could not clean it: it is no attachment".to_owned());
+            return false;
+        };
+        if !self.may_change(focus, step) {
+            return false;
+        }
+        match clean_parts(all, &entities) {
+            Ok(parts) => {
+                for what in parts.iter().flat_map(|part| &part.removed) {
+                    step.did.push(format!("removed {what}"));
+                }
+                self.changes.push(Change::Clean { entities, rule: Arc::clone(rule) });
+                true
+            }
+            Err(why) => {
+                step.did.push(format!("could not clean it: {why}"));
+                false
+            }
+        }
+    }
+
+    /// Whether nothing in focus is signed, or that does not matter here.
+    fn may_change(&self, focus: &BTreeSet<EntityId>, step: &mut TrailStep) -> bool {
+        let Some(all) = self.known.entities else { return false };
+        let is_signed = |id: &EntityId| {
+            let mut around = all.ancestry(*id).filter_map(|entity| entity.protection());
+            around.any(|protection| protection.is_signed())
+        };
+        let is_signed = focus.iter().any(is_signed);
+        if is_signed {
+            let said =
+                if self.breaks_signatures { "broke a signature" } else { "left it: it is signed" };
+            step.did.push(said.to_owned());
+        }
+        self.breaks_signatures || !is_signed
+    }
+
     /// Whether everything in focus can be taken out of the message: it lies in a part of it.
     fn can_remove(&self, focus: &BTreeSet<EntityId>) -> bool {
         let Some(all) = self.known.entities else { return false };
-        let lies_in_part = |id: &EntityId| {
-            all.ancestry(*id).any(|entity| {
-                matches!(entity.origin, Origin::Part(_)) && entity.role != Role::Multipart
-            })
-        };
+        let lies_in_part = |id: &EntityId| all.ancestry(*id).any(is_part);
         !focus.is_empty() && focus.iter().all(lies_in_part)
     }
 

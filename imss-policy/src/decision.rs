@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use imss_core::edit::{Position, Signed};
 use imss_core::entity::Entities;
 use imss_core::envelope::{Envelope, Mailbox};
 use imss_core::ids::EntityId;
@@ -165,6 +166,27 @@ pub enum Change {
         name: Arc<str>,
         /// Its value.
         value: Arc<str>,
+        /// The rule that says so.
+        rule: Arc<str>,
+    },
+    /// Takes out of attachments what acts in them.
+    Clean {
+        /// What made the rule match: attachments, or what is inside them.
+        entities: Vec<EntityId>,
+        /// The rule that says so.
+        rule: Arc<str>,
+    },
+    /// Puts a stamp into the message's text.
+    Stamp {
+        /// For plain text.
+        text: Arc<str>,
+        /// For pages; without, the text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        html: Option<Arc<str>>,
+        /// Where.
+        position: Position,
+        /// Whether what is signed changes too.
+        signed: Signed,
         /// The rule that says so.
         rule: Arc<str>,
     },

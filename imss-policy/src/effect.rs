@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use imss_core::edit::Position;
 use imss_core::envelope::Mailbox;
 
 use crate::decision::FinalAction;
@@ -29,6 +30,8 @@ pub(crate) enum Does {
     RemoveField(Arc<str>),
     ReplaceField(Arc<str>, Arc<str>),
     RemoveAttachment(Arc<str>),
+    Clean,
+    Stamp { text: Arc<str>, html: Option<Arc<str>>, position: Position },
     Bcc(Vec<Mailbox>),
     Archive(Arc<str>),
     Notify { subject: Arc<str>, text: Arc<str>, recipients: bool, sender: bool, to: Vec<Mailbox> },
@@ -75,6 +78,15 @@ impl Effect {
                 let text = notice.as_ref().map(|notice| joined(&notice.notice.text, words));
                 Does::RemoveAttachment(text.unwrap_or_else(|| REMOVED.into()))
             }
+            Action::Clean => Does::Clean,
+            Action::Stamp { stamp, .. } => Does::Stamp {
+                text: joined(&stamp.text, words),
+                html: stamp
+                    .html
+                    .as_ref()
+                    .map(|html| html.in_languages(words.languages).join("\n").into()),
+                position: stamp.position,
+            },
             Action::Bcc(to) => Does::Bcc(to.clone()),
             Action::Archive(area) => Does::Archive(area.as_str().into()),
             Action::Notify { notice, to } => notify(notice, to, words),
@@ -125,6 +137,8 @@ fn describe(action: &Action) -> String {
         Action::RemoveField(name) => format!("removed the field {name}"),
         Action::ReplaceField(name, _) => format!("replaced the field {name}"),
         Action::RemoveAttachment { .. } => "removed the attachment".to_owned(),
+        Action::Clean => "cleaned the attachment".to_owned(),
+        Action::Stamp { name, .. } => format!("stamped the text with \"{name}\""),
         Action::Bcc(to) => format!("sent a copy to {}", list(to)),
         Action::Archive(area) => format!("archived a copy in \"{area}\""),
         Action::Notify { notice, .. } => format!("sent the notice \"{}\"", notice.name),

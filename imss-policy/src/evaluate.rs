@@ -301,13 +301,28 @@ fn concerns_malware(gap: &Gap) -> bool {
     !matches!(gap.engine.as_ref(), "dns-lists" | "keywords" | "attachments" | "message" | "gtube")
 }
 
+/// Whether an engine answers for malware (or the spam test message) and nothing else.
+fn only_malware(engine: &str) -> bool {
+    matches!(
+        engine,
+        "eicar"
+            | "clamd"
+            | "icap"
+            | "digests"
+            | "yara"
+            | "active-content"
+            | "packed-programs"
+            | "gtube"
+    )
+}
+
 /// Whether a gap leaves a question open.
 fn concerns(gap: &Gap, about: About) -> bool {
     let engine = gap.engine.as_ref();
     if matches!(engine, "dns-lists") {
         return about == About::DnsList;
     }
-    if about == About::DnsList || matches!(engine, "eicar" | "clamd" | "digests" | "gtube") {
+    if about == About::DnsList || only_malware(engine) {
         return false;
     }
     let everything = matches!(gap.reason, GapReason::Limit(Limit::Time) | GapReason::Crash);

@@ -11,6 +11,7 @@
 
 mod address;
 pub mod apply;
+mod cleaning;
 mod compile;
 mod decide;
 mod decision;

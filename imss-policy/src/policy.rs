@@ -107,7 +107,8 @@ impl Policy {
     /// `routes` must come from this policy and the same envelope.
     #[must_use]
     pub fn decide(&self, routes: &Routes, facts: &Facts<'_>, findings: &Findings) -> Decisions {
-        decide::decide(self, routes, facts.envelope, Some(facts.entities), findings)
+        let read = Some((facts.message, facts.entities));
+        decide::decide(self, routes, facts.envelope, read, findings)
     }
 
     /// What happens to a message that could not be scanned at all: the scan crashed or ran out of

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use imss_core::edit::{self, Edit, Piece, Rope};
-use imss_core::entity::{Entities, Origin, Role};
+use imss_core::entity::Entities;
 use imss_core::envelope::{ForwardPath, Mailbox};
 use imss_core::ids::EntityId;
 use imss_core::message::Message;
 
 use super::tokens::{Context, Tokens};
 use super::{Copy, Stamp};
+use crate::cleaning::{by_part, clean_parts};
 use crate::decision::{Change, Decision, FinalAction, Monitor};
 
 /// Recipients with equal results.
@@ -119,6 +120,33 @@ fn edits_of(entities: &Entities, share: &Share<'_>, tokens: &Tokens<'_>) -> Vec<
                 let value = expand(value, rule, &[]);
                 edits.push(Edit::ReplaceField { name: name.to_string(), value });
             }
+            Change::Clean { entities: matched, rule } => {
+                // It was possible when it was decided; if it is not now, the part goes.
+                let parts = clean_parts(entities, matched);
+                let fallback = || {
+                    by_part(entities, matched).into_keys().map(|entity| {
+                        let (notice, reason) = (String::new(), rule.to_string());
+                        Edit::ReplacePart { entity, notice, reason }
+                    })
+                };
+                match parts {
+                    Ok(parts) => edits.extend(parts.into_iter().map(|part| Edit::ReplaceContent {
+                        entity: part.entity,
+                        content: part.content,
+                        reason: rule.to_string(),
+                    })),
+                    Err(_) => edits.extend(fallback()),
+                }
+            }
+            Change::Stamp { text, html, position, signed, rule } => {
+                let context = Context { rule, action, matched: &[], recipients };
+                edits.push(Edit::StampBody {
+                    text: tokens.expand(text, &context),
+                    html: html.as_ref().map(|html| tokens.expand_markup(html, &context)),
+                    position: *position,
+                    signed: *signed,
+                });
+            }
             Change::RemoveAttachment { entities: matched, text, rule } => {
                 for (part, inside) in by_part(entities, matched) {
                     let removal = removed.entry(part).or_default();
@@ -141,22 +169,6 @@ fn edits_of(entities: &Entities, share: &Share<'_>, tokens: &Tokens<'_>) -> Vec<
 struct Removal {
     notices: Vec<String>,
     rules: BTreeSet<String>,
-}
-
-/// Matched entities by the outermost attachment they are in, which is what can be replaced.
-fn by_part(entities: &Entities, matched: &[EntityId]) -> BTreeMap<EntityId, Vec<EntityId>> {
-    let mut parts: BTreeMap<EntityId, Vec<EntityId>> = BTreeMap::new();
-    for id in matched {
-        let part = entities
-            .ancestry(*id)
-            .filter(|entity| {
-                matches!(entity.origin, Origin::Part(_)) && entity.role != Role::Multipart
-            })
-            .last();
-        let part = part.map_or(*id, |entity| entity.id);
-        parts.entry(part).or_default().push(*id);
-    }
-    parts
 }
 
 /// The extra copies that a share's monitors ask for. A BCC target receives one copy of a message.

@@ -54,6 +54,24 @@ pub(super) struct Context<'a> {
 impl Tokens<'_> {
     /// `text` with every token replaced. What is no token stays.
     pub(super) fn expand(&self, text: &str, context: &Context<'_>) -> String {
+        self.expand_with(text, context, |value| value)
+    }
+
+    /// The same in markup: no value can be markup.
+    pub(super) fn expand_markup(&self, html: &str, context: &Context<'_>) -> String {
+        let escape = |value: String| {
+            let value = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            value.replace('"', "&quot;").replace('\'', "&#39;")
+        };
+        self.expand_with(html, context, escape)
+    }
+
+    fn expand_with(
+        &self,
+        text: &str,
+        context: &Context<'_>,
+        write: impl Fn(String) -> String,
+    ) -> String {
         let mut out = String::with_capacity(text.len());
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('%') {
@@ -61,7 +79,7 @@ impl Tokens<'_> {
             let token = after.split_once('%').filter(|(word, _)| TOKENS.contains(word));
             match token {
                 Some((word, after)) => {
-                    out.push_str(&plain(&self.value(word, context)));
+                    out.push_str(&write(plain(&self.value(word, context))));
                     rest = after;
                 }
                 None => {

@@ -2,7 +2,7 @@
 
 use imss_core::envelope::Mailbox;
 
-use super::{Notice, NoticeTarget};
+use super::{Notice, NoticeTarget, Stamp};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,15 @@ pub enum Action {
         /// The notice whose text takes their place; a built-in text without.
         notice: Option<NoticeUse>,
     },
+    /// Takes out of the attachments that made the rule match what acts in them.
+    Clean,
+    /// Puts a stamp into the message's text.
+    Stamp {
+        /// The name it was called by.
+        name: String,
+        /// What it says.
+        stamp: std::sync::Arc<Stamp>,
+    },
     /// Sends another copy to these.
     Bcc(Vec<Mailbox>),
     /// Keeps another copy in an area.
@@ -69,6 +78,22 @@ pub struct NoticeUse {
 }
 
 impl Action {
+    /// Whether it may find that there is nothing it can act on, so that `otherwise` can follow.
+    #[must_use]
+    pub fn may_fail(&self) -> bool {
+        matches!(self, Self::RemoveAttachment { .. } | Self::Clean | Self::Stamp { .. })
+    }
+
+    /// The action's word, if it acts on attachments that a condition has to name.
+    #[must_use]
+    pub fn on_attachments(&self) -> Option<&'static str> {
+        match self {
+            Self::RemoveAttachment { .. } => Some("remove-attachment"),
+            Self::Clean => Some("clean"),
+            _ => None,
+        }
+    }
+
     /// Whether it ends the list of rules for a recipient.
     #[must_use]
     pub fn is_final(&self) -> bool {

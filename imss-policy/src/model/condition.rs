@@ -70,18 +70,61 @@ pub enum MalwareClass {
     Virus,
     /// Malware that spreads by mail.
     MassMailer,
+    /// A program packed so that its code cannot be read before it runs.
+    Packed,
     /// Likely malicious by structure.
     Suspicious,
+    /// Grayware: reports what its user does.
+    Spyware,
+    /// Grayware: shows advertisements.
+    Adware,
+    /// Grayware: dials numbers that cost money.
+    Dialler,
+    /// Grayware: alarms its user for fun.
+    Joke,
+    /// Grayware: breaks into other systems.
+    HackingTool,
+    /// Grayware: lets others operate the computer.
+    RemoteAccess,
+    /// Grayware: finds or recovers passwords.
+    PasswordCracker,
+    /// Grayware of any other sort.
+    OtherGrayware,
 }
 
 impl MalwareClass {
+    /// All classes.
+    pub const ALL: [Self; 12] = [
+        Self::Virus,
+        Self::MassMailer,
+        Self::Packed,
+        Self::Suspicious,
+        Self::Spyware,
+        Self::Adware,
+        Self::Dialler,
+        Self::Joke,
+        Self::HackingTool,
+        Self::RemoteAccess,
+        Self::PasswordCracker,
+        Self::OtherGrayware,
+    ];
+
     /// The kind of finding that states it.
     #[must_use]
     pub fn kind(self) -> FindingKind {
         match self {
             Self::Virus => FindingKind::Malware,
             Self::MassMailer => FindingKind::MassMailer,
+            Self::Packed => FindingKind::Packed,
             Self::Suspicious => FindingKind::Suspicious,
+            Self::Spyware => FindingKind::Spyware,
+            Self::Adware => FindingKind::Adware,
+            Self::Dialler => FindingKind::Dialler,
+            Self::Joke => FindingKind::Joke,
+            Self::HackingTool => FindingKind::HackingTool,
+            Self::RemoteAccess => FindingKind::RemoteAccess,
+            Self::PasswordCracker => FindingKind::PasswordCracker,
+            Self::OtherGrayware => FindingKind::OtherGrayware,
         }
     }
 
@@ -91,8 +134,23 @@ impl MalwareClass {
         match self {
             Self::Virus => "virus",
             Self::MassMailer => "mass-mailer",
+            Self::Packed => "packed",
             Self::Suspicious => "suspicious",
+            Self::Spyware => "spyware",
+            Self::Adware => "adware",
+            Self::Dialler => "dialler",
+            Self::Joke => "joke",
+            Self::HackingTool => "hacking-tool",
+            Self::RemoteAccess => "remote-access",
+            Self::PasswordCracker => "password-cracker",
+            Self::OtherGrayware => "other-grayware",
         }
+    }
+
+    /// Whether it is grayware: `malware = "any"` leaves it alone, `malware = "grayware"` asks for it.
+    #[must_use]
+    pub fn is_grayware(self) -> bool {
+        self.kind().is_grayware()
     }
 }
 

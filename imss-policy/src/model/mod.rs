@@ -11,13 +11,14 @@ mod rule;
 
 use std::collections::BTreeMap;
 
+use imss_core::edit::Signed;
 use imss_core::envelope::Mailbox;
 use imss_core::verdict::Score;
 use ipnet::IpNet;
 
 pub use action::{Action, NoticeUse};
 pub use condition::{Condition, MalwareClass, Reason, Test};
-pub use object::{Archive, Keywords, Language, Notice, NoticeTarget, Quarantine, Text};
+pub use object::{Archive, Keywords, Language, Notice, NoticeTarget, Quarantine, Stamp, Text};
 pub use rule::{Direction, Place, Route, Rule, State, Who};
 
 use crate::address::{AddressPattern, DomainPattern};
@@ -39,6 +40,10 @@ pub struct Document {
     pub languages: Vec<Language>,
     /// The score from which a message's verdict is spam.
     pub spam_threshold: Option<Score>,
+    /// Whether text and attachments that are signed may be changed.
+    pub signed: Signed,
+    /// Named stamps.
+    pub stamps: BTreeMap<String, Stamp>,
     /// Named sets of addresses. Once compiled, only the names are left here.
     pub addresses: BTreeMap<String, Vec<AddressPattern>>,
     /// Named lists of words.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use imss_core::edit::Position;
 use imss_core::envelope::Mailbox;
 use imss_core::plan::KeywordList;
 
@@ -56,6 +57,17 @@ pub struct Notice {
     pub subject: Text,
     /// Its text, with tokens.
     pub text: Text,
+}
+
+/// A text put into messages: a disclaimer, a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// For plain text, with tokens.
+    pub text: Text,
+    /// For pages, as markup with tokens; without, `text`.
+    pub html: Option<Text>,
+    /// Where in the text.
+    pub position: Position,
 }
 
 /// Who receives a notice.

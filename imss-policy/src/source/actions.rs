@@ -8,10 +8,10 @@ use super::{objects, suggest, tokens, value};
 use crate::model::{Action, NoticeUse};
 
 /// Actions that need no more than their name.
-const WORDS: [&str; 7] =
-    ["deliver", "delete", "reject", "bounce", "defer", "hold", "remove-attachment"];
+const WORDS: [&str; 8] =
+    ["deliver", "delete", "reject", "bounce", "defer", "hold", "remove-attachment", "clean"];
 /// Actions that are written `{ NAME = … }`.
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
     "quarantine",
     "reject",
     "bounce",
@@ -22,6 +22,8 @@ const TABLES: [&str; 15] = [
     "remove-field",
     "replace-field",
     "remove-attachment",
+    "clean",
+    "stamp",
     "bcc",
     "archive",
     "notify",
@@ -56,9 +58,9 @@ fn check_order(
     action: &Action,
 ) {
     if matches!(action, Action::Otherwise(_)) {
-        if !matches!(before.last(), Some(Action::RemoveAttachment { .. })) {
+        if !before.last().is_some_and(Action::may_fail) {
             let reason = "`otherwise` has nothing before it that could fail".to_owned();
-            let remedy = "put it after `remove-attachment`";
+            let remedy = "put it after `clean`, `remove-attachment` or `stamp`";
             sink.error(&found.span(), path, reason, remedy);
         }
     } else if before.iter().any(Action::is_final) {
@@ -109,6 +111,7 @@ fn by_word(sink: &mut Sink<'_>, found: &Value<'_>, path: &str, word: &str) -> Op
         "defer" => Action::Defer,
         "hold" => Action::Hold(String::new()),
         "remove-attachment" => Action::RemoveAttachment { notice: None },
+        "clean" => Action::Clean,
         _ if TABLES.contains(&word) => {
             let reason = format!("`{word}` needs to be told what");
             sink.error(&found.span(), path, reason, &format!("write {}", example(word)));
@@ -129,6 +132,7 @@ fn example(action: &str) -> &'static str {
         "tag-subject" => "{ tag-subject = \"[bulk]\" }",
         "add-field" | "replace-field" => "{ add-field = { \"X-Name\" = \"value\" } }",
         "remove-field" => "{ remove-field = \"X-Name\" }",
+        "stamp" => "{ stamp = \"STAMP\" }, where [stamps.STAMP] is declared",
         "bcc" => "{ bcc = \"name@example.com\" }",
         "archive" => "{ archive = \"AREA\" }, where [archive.AREA] is declared",
         "notify" => "{ notify = \"NOTICE\" }, where [notices.NOTICE] is declared",
@@ -166,6 +170,17 @@ fn by_table(
             let notice = notice.and_then(|v| names.notice(sink, v, &key));
             fields.finish(sink);
             notice.map(|notice| Action::RemoveAttachment { notice: Some(notice) })
+        }
+        "clean" => match value::boolean(sink, found, path)? {
+            true => Some(Action::Clean),
+            false => {
+                let reason = "`clean = false` does nothing".to_owned();
+                sink.error(&found.span(), path, reason, "leave the action out");
+                None
+            }
+        },
+        "stamp" => {
+            names.stamp(sink, found, path).map(|(name, stamp)| Action::Stamp { name, stamp })
         }
         "notify" => notify(sink, names, found, path),
         "otherwise" => {

@@ -12,11 +12,22 @@ use super::reader::{Fields, Sink, Value, wrong_type};
 use super::value;
 use crate::model::{Condition, MalwareClass, Reason, Test};
 
-const MALWARE: [(&str, Option<MalwareClass>); 4] = [
-    ("any", None),
-    ("virus", Some(MalwareClass::Virus)),
-    ("mass-mailer", Some(MalwareClass::MassMailer)),
-    ("suspicious", Some(MalwareClass::Suspicious)),
+/// What `malware` takes: `any` malware, all `grayware`, or one class.
+const MALWARE: [(&str, Asked); 14] = [
+    ("any", Asked::Any),
+    ("virus", Asked::One(MalwareClass::Virus)),
+    ("mass-mailer", Asked::One(MalwareClass::MassMailer)),
+    ("packed", Asked::One(MalwareClass::Packed)),
+    ("suspicious", Asked::One(MalwareClass::Suspicious)),
+    ("grayware", Asked::Grayware),
+    ("spyware", Asked::One(MalwareClass::Spyware)),
+    ("adware", Asked::One(MalwareClass::Adware)),
+    ("dialler", Asked::One(MalwareClass::Dialler)),
+    ("joke", Asked::One(MalwareClass::Joke)),
+    ("hacking-tool", Asked::One(MalwareClass::HackingTool)),
+    ("remote-access", Asked::One(MalwareClass::RemoteAccess)),
+    ("password-cracker", Asked::One(MalwareClass::PasswordCracker)),
+    ("other-grayware", Asked::One(MalwareClass::OtherGrayware)),
 ];
 const VERDICTS: [(&str, Verdict); 7] = [
     ("clean", Verdict::Clean),
@@ -55,6 +66,24 @@ const TYPES: [(&str, TypeGroup); 14] = [
     ("crypto", TypeGroup::Crypto),
     ("other", TypeGroup::Other),
 ];
+
+/// A word of `malware`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Asked {
+    Any,
+    Grayware,
+    One(MalwareClass),
+}
+
+impl Asked {
+    fn includes(self, class: MalwareClass) -> bool {
+        match self {
+            Self::Any => !class.is_grayware(),
+            Self::Grayware => class.is_grayware(),
+            Self::One(one) => one == class,
+        }
+    }
+}
 
 /// Reads a condition. After a mistake the rest is still read.
 pub(super) fn read(
@@ -116,11 +145,9 @@ fn about_findings(
 ) {
     let path = fields.key("malware");
     if let Some(list) = fields.take("malware") {
-        let classes = value::words(sink, list, &path, &MALWARE);
-        let any = classes.contains(&None);
-        let every = MALWARE.iter().filter_map(|(_, class)| *class);
-        let classes: BTreeSet<MalwareClass> =
-            every.filter(|class| any || classes.contains(&Some(*class))).collect();
+        let words = value::words(sink, list, &path, &MALWARE);
+        let is_asked = |class: MalwareClass| words.iter().any(|asked| asked.includes(class));
+        let classes = MalwareClass::ALL.into_iter().filter(|class| is_asked(*class)).collect();
         out.push(Test::Malware(classes));
     }
     let path = fields.key("score");

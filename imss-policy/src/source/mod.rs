@@ -16,6 +16,7 @@ mod suggest;
 mod tokens;
 mod value;
 
+use imss_core::edit::Signed;
 use sha2::{Digest, Sha256};
 use toml::de::DeTable;
 
@@ -125,6 +126,10 @@ fn document(
     }
     if let Some(found) = top.take("spam-threshold") {
         document.spam_threshold = value::score(sink, found, "spam-threshold");
+    }
+    if let Some(found) = top.take("signed") {
+        let words = [("keep", Signed::Keep), ("edit", Signed::Edit)];
+        document.signed = value::word(sink, found, "signed", &words).unwrap_or_default();
     }
     objects::read(sink, &mut top, &mut names, &mut document, origin, lists);
     document.unknown = rules::unknown(sink, &mut names, &mut top);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::model::{Notice, NoticeTarget, NoticeUse, Text};
+use crate::model::{Notice, NoticeTarget, NoticeUse, Stamp, Text};
 
 use super::reader::{Sink, Value};
 use super::{suggest, value};
@@ -27,6 +27,7 @@ pub(super) enum Kind {
     Quarantine,
     Archive,
     DnsLists,
+    Stamps,
 }
 
 impl Kind {
@@ -39,6 +40,7 @@ impl Kind {
             Self::Quarantine => "quarantine",
             Self::Archive => "archive",
             Self::DnsLists => "dns-lists",
+            Self::Stamps => "stamps",
         }
     }
 }
@@ -49,6 +51,7 @@ pub(super) struct Names {
     declared: BTreeMap<(Kind, String), Range<usize>>,
     used: BTreeSet<(Kind, String)>,
     pub(super) notices: BTreeMap<String, Arc<Notice>>,
+    pub(super) stamps: BTreeMap<String, Arc<Stamp>>,
     /// Whether `administrator` is set.
     pub(super) has_administrator: bool,
 }
@@ -120,6 +123,18 @@ impl Names {
         let name = self.resolve(sink, Kind::Notices, found, path)?;
         let notice = Arc::clone(self.notices.get(&name)?);
         Some(NoticeUse { name, notice })
+    }
+
+    /// The stamp called by a rule, and its name.
+    pub(super) fn stamp(
+        &mut self,
+        sink: &mut Sink<'_>,
+        found: &Value<'_>,
+        path: &str,
+    ) -> Option<(String, Arc<Stamp>)> {
+        let name = self.resolve(sink, Kind::Stamps, found, path)?;
+        let stamp = Arc::clone(self.stamps.get(&name)?);
+        Some((name, stamp))
     }
 
     /// Notes a notice to the administrator when nobody is.

@@ -1,8 +1,9 @@
-//! The tables of named objects: addresses, keywords, notices, quarantine, archive, DNS lists.
+//! The tables of named objects: addresses, keywords, notices, stamps, quarantine, archive, DNS lists.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use imss_core::edit::Position;
 use imss_core::plan::{DnsList, KeywordEntry, KeywordList};
 use imss_core::verdict::Score;
 use toml::de::{DeTable, DeValue};
@@ -11,7 +12,7 @@ use super::names::{Kind, Names};
 use super::reader::{Fields, Sink, Value, join, wrong_type};
 use super::{Origin, lists, tokens, value};
 use crate::address::{AddressPattern, DomainPattern};
-use crate::model::{Archive, Document, Keywords, Notice, NoticeTarget, Quarantine, Text};
+use crate::model::{Archive, Document, Keywords, Notice, NoticeTarget, Quarantine, Stamp, Text};
 
 /// Reads all object tables of `top` into `document`, and declares their names.
 pub(super) fn read(
@@ -46,6 +47,14 @@ pub(super) fn read(
         document.dns_lists.extend(dns_list(sink, fields, name).map(|l| (name.to_owned(), l)));
     });
     notices(sink, top, names, document);
+    let mut read = Vec::new();
+    each(sink, top, names, Kind::Stamps, |sink, fields, name| {
+        read.push((name.to_owned(), stamp(sink, fields)));
+    });
+    for (name, stamp) in read {
+        names.stamps.insert(name.clone(), Arc::new(stamp.clone()));
+        document.stamps.insert(name, stamp);
+    }
 }
 
 /// Calls `read` for each object of a kind.
@@ -300,6 +309,18 @@ fn notice(sink: &mut Sink<'_>, fields: &mut Fields<'_, '_>, names: &Names) -> No
         sink.error(&fields.span, &fields.path, reason, "add subject = { en = \"…\", ja = \"…\" }");
     }
     Notice { to, subject: subject.unwrap_or_default(), text: text.unwrap_or_default() }
+}
+
+fn stamp(sink: &mut Sink<'_>, fields: &mut Fields<'_, '_>) -> Stamp {
+    const POSITIONS: [(&str, Position); 2] = [("top", Position::Top), ("bottom", Position::Bottom)];
+    let key = fields.key("text");
+    let example = "text = { en = \"…\", ja = \"…\" }";
+    let text = fields.need(sink, "text", example).map(|v| languages(sink, v, &key, Lines::Many));
+    let key = fields.key("html");
+    let html = fields.take("html").map(|v| languages(sink, v, &key, Lines::Many));
+    let key = fields.key("position");
+    let position = fields.take("position").and_then(|v| value::word(sink, v, &key, &POSITIONS));
+    Stamp { text: text.unwrap_or_default(), html, position: position.unwrap_or_default() }
 }
 
 /// Whom a notice goes to.

@@ -31,11 +31,11 @@ pub(super) fn unknown(
         let path = fields.key(reason.as_str());
         let Some(found) = fields.take(reason.as_str()) else { continue };
         let answer = actions::read(sink, names, found, &path);
-        if answer.iter().any(|action| matches!(action, Action::RemoveAttachment { .. })) {
-            let why = "`remove-attachment` cannot answer this: what was not looked at has no known \
-                       place";
+        if let Some(word) = answer.iter().find_map(Action::on_attachments) {
+            let why =
+                format!("`{word}` cannot answer this: what was not looked at has no known place");
             let remedy = "use `quarantine`, or a rule with when = { attachment = … }";
-            sink.error(&found.span(), &path, why.to_owned(), remedy);
+            sink.error(&found.span(), &path, why, remedy);
         }
         answers.insert(reason, answer);
     }
@@ -101,14 +101,13 @@ fn rule(sink: &mut Sink<'_>, names: &mut Names, found: &Value<'_>, path: &str) -
     let then_key = fields.key("then");
     let then = fields.need(sink, "then", "then = [{ quarantine = \"…\" }], or [\"deliver\"]");
     let actions = then.map(|v| actions::read(sink, names, v, &then_key)).unwrap_or_default();
-    let removes = actions.iter().any(|action| matches!(action, Action::RemoveAttachment { .. }));
     if let Some(then) = then
-        && removes
+        && let Some(word) = actions.iter().find_map(Action::on_attachments)
         && !names_attachments(&condition)
     {
-        let reason = "`remove-attachment` has no attachment to act on: no condition names one";
+        let reason = format!("`{word}` has no attachment to act on: no condition names one");
         let remedy = "add when.attachment, when.malware, or keywords with in = [\"attachments\"]";
-        sink.error(&then.span(), &then_key, reason.to_owned(), remedy);
+        sink.error(&then.span(), &then_key, reason, remedy);
     }
     let state_key = fields.key("state");
     let state = fields.take("state").and_then(|v| value::word(sink, v, &state_key, &STATES));

@@ -33,6 +33,41 @@ fn conditions_hold_when_something_was_found() {
             true,
         ),
         (
+            "any malware is no grayware",
+            asks("{ malware = \"any\" }").found(FindingKind::Adware, 0, "a.exe"),
+            false,
+        ),
+        (
+            "any malware may be packed",
+            asks("{ malware = \"any\" }").found(FindingKind::Packed, 0, "a.exe"),
+            true,
+        ),
+        (
+            "grayware of any class",
+            asks("{ malware = \"grayware\" }").found(FindingKind::Dialler, 0, "a.exe"),
+            true,
+        ),
+        (
+            "grayware is no malware",
+            asks("{ malware = \"grayware\" }").found(FindingKind::Malware, 0, "a.exe"),
+            false,
+        ),
+        (
+            "one class of grayware among others",
+            asks("{ malware = [\"virus\", \"joke\"] }").found(FindingKind::Joke, 0, "a.exe"),
+            true,
+        ),
+        (
+            "another class of grayware",
+            asks("{ malware = [\"virus\", \"joke\"] }").found(FindingKind::Spyware, 0, "a.exe"),
+            false,
+        ),
+        (
+            "a verdict from a packed program",
+            asks("{ verdict = \"suspicious\" }").found(FindingKind::Packed, 0, "a.exe"),
+            true,
+        ),
+        (
             "enough points",
             asks("{ score = { at-least = 5 } }").found(FindingKind::Spam, 5, ""),
             true,

@@ -13,6 +13,7 @@ mod actions;
 mod conditions;
 mod copies;
 mod documents;
+mod edits;
 mod mistakes;
 mod properties;
 mod routes;
