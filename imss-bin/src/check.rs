@@ -4,7 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use imss_relay::config::{load, load_policy};
-use imss_scan::{Scanner, Settings};
+use imss_relay::engines;
+use imss_scan::Scanner;
 
 use crate::cli::Node;
 use crate::mistakes::{Failure, coloured};
@@ -20,7 +21,8 @@ pub fn check(node: &Node) -> Result<ExitCode, Failure> {
     for warning in policy.warnings() {
         anstream::eprintln!("{}", coloured(warning));
     }
-    Scanner::new(Arc::clone(policy.plan()), Settings::default())
+    let settings = engines::settings(&config).map_err(|error| Failure::usage(error.to_string()))?;
+    Scanner::new(Arc::clone(policy.plan()), settings)
         .map_err(|error| Failure::usage(format!("the policy cannot be compiled: {error}")))?;
     let name = |path: Option<&std::path::Path>, none: &str| {
         path.map_or_else(|| none.to_owned(), |path| path.display().to_string())

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use imss_core::envelope::{ForwardPath, ReversePath, Syntax};
 use imss_core::ids::QueueId;
+use imss_relay::signatures::{Source, Version};
 
 /// An open mail security gateway: receives mail, unpacks it, scans it, judges it by a policy, and
 /// delivers or holds it. Mail it has answered with 250 is never lost.
@@ -37,6 +38,12 @@ pub enum Command {
     /// List, show, release or delete quarantined mail
     #[command(subcommand, after_long_help = QUARANTINE_HELP)]
     Quarantine(Quarantine),
+    /// Fetch, list and roll back signature sets
+    #[command(after_long_help = UPDATE_HELP)]
+    Update(Update),
+    /// Make signed bundles of digest lists and rules for others to fetch
+    #[command(subcommand, after_long_help = BUNDLE_HELP)]
+    Bundle(Bundle),
     /// Say why a message got its verdict and its actions
     #[command(after_long_help = EXPLAIN_HELP)]
     Explain(Explain),
@@ -68,6 +75,18 @@ pub struct Scan {
     /// The client that sent the message
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     pub client: IpAddr,
+    /// Try this password on what is encrypted, besides those in the message; may be repeated
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Vec<String>,
+    /// Look for what the YARA rules in this file describe; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub yara: Vec<PathBuf>,
+    /// Look for the SHA-256 digests in this file, one a line; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub digests: Vec<PathBuf>,
+    /// Read messages in confined processes (`imss-worker`, which lies beside this program)
+    #[arg(long)]
+    pub jail: bool,
     /// Print one JSON object per message instead of text
     #[arg(long)]
     pub jsonl: bool,
@@ -77,6 +96,56 @@ pub struct Scan {
     /// Give up on a message after this many seconds; it is then unscannable
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
     pub deadline: u32,
+}
+
+/// `imss update`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").args(["list", "roll_back", "from"]))]
+pub struct Update {
+    /// The node.
+    #[command(flatten)]
+    pub node: Node,
+    /// Show what is installed, and change nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Go back to the version of this set that was in use before
+    #[arg(long, value_name = "SET")]
+    pub roll_back: Option<String>,
+    /// Fetch from this folder or web address instead of the configured source
+    #[arg(long, value_name = "FOLDER|URL")]
+    pub from: Option<Source>,
+    /// Also take a version that is older than the installed one
+    #[arg(long, conflicts_with_all = ["list", "roll_back"])]
+    pub older: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `imss bundle …`.
+#[derive(Debug, Subcommand)]
+pub enum Bundle {
+    /// Make a key pair: the private key goes to FILE, the public one is shown
+    Keygen {
+        /// A file that is not there yet; only its owner will be able to read it
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write manifest.json and manifest.sig for the files in a folder
+    Sign {
+        /// The folder with *.sha256 and *.txt (digest lists) and *.yar (YARA rules)
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// The private key that `keygen` wrote
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The set's name
+        #[arg(long)]
+        name: String,
+        /// The version, such as 2026.11.3; nodes fetch only what is newer
+        #[arg(long = "set-version", value_name = "VERSION")]
+        version: Version,
+    },
 }
 
 /// `imss queue …`.
@@ -291,3 +360,27 @@ Exit codes:
   0  the record was printed
   1  there is no record of this message
   2  wrong usage, or a mistake in the configuration";
+
+const UPDATE_HELP: &str = "\
+A set is fetched aside, its signature and every file are checked, the engines load it aside, and only
+then it is in use: mail goes on meanwhile. If anything is wrong, the version before stays.
+
+Keys, source and interval are in imss.toml:
+  [signatures]
+  keys = [\"BASE64\"]
+  source = \"https://signatures.example.com/imss\"
+  interval = \"1 hour\"
+
+Examples:
+  imss update                          fetch from the configured source
+  imss update --from /media/usb/set    a folder, for a node without a way out
+  imss update --list --json
+  imss update --roll-back base
+
+Exit codes: 0 up to date or updated, 1 not updated, 2 wrong usage.";
+
+const BUNDLE_HELP: &str = "\
+Examples:
+  imss bundle keygen signing.key
+  imss bundle sign ./set --key signing.key --name base --set-version 2026.11.22
+  imss update --from ./set";

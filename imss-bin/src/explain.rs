@@ -12,6 +12,7 @@ use imss_core::finding::Findings;
 use imss_core::ids::QueueId;
 use imss_policy::{Decisions, explain};
 use imss_relay::record::EntityRecord;
+use imss_scan::{EngineRun, OutcomeWord};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
@@ -54,6 +55,8 @@ struct Record {
     decisions: Decisions,
     #[serde(default)]
     entities: Vec<EntityRecord>,
+    #[serde(default)]
+    engines: Vec<EngineRun>,
 }
 
 fn text(id: QueueId, record: Value) -> Result<String, Failure> {
@@ -64,7 +67,7 @@ fn text(id: QueueId, record: Value) -> Result<String, Failure> {
     };
     let head = format!("{id}, received {}\n", time(id.unix_millis()));
     let why = explain::text(&told.decisions, &told.envelope, &told.findings);
-    Ok(head + &why + &places(&told))
+    Ok(head + &why + &places(&told) + &engines(&told))
 }
 
 /// Where the entities are that findings and gaps name by number, one line each.
@@ -78,6 +81,19 @@ fn places(told: &Record) -> String {
         format!("entity {id}: {} ({detected}, {size} octets)\n", printable(path.clone()))
     };
     told.entities.iter().filter(is_named).map(line).collect()
+}
+
+/// Which engine in which version said what, one line each.
+fn engines(told: &Record) -> String {
+    let line = |run: &EngineRun| {
+        let said = match run.outcome {
+            OutcomeWord::Clean => "clean",
+            OutcomeWord::Found => "found",
+            OutcomeWord::Unknown => "unknown",
+        };
+        format!("engine {} ({}): {said}\n", run.name, printable(run.version.clone()))
+    };
+    told.engines.iter().map(line).collect()
 }
 
 /// The last record of `id` in `folder`.

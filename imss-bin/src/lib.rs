@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+pub mod bundle;
 pub mod check;
 pub mod cli;
 pub mod explain;
@@ -15,6 +16,7 @@ pub mod queue;
 pub mod run;
 pub mod scan;
 mod table;
+pub mod update;
 
 use cli::{Cli, Command};
 use mistakes::Failure;
@@ -31,6 +33,8 @@ pub fn execute(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check(node) => check::check(&node),
         Command::Queue(command) => queue::queue(&command),
         Command::Quarantine(command) => quarantine::quarantine(&command),
+        Command::Update(arguments) => update::update(&arguments),
+        Command::Bundle(command) => bundle::bundle(&command),
         Command::Explain(arguments) => explain::explain(&arguments),
     }
 }

@@ -11,16 +11,18 @@ use imss_core::entity::Entities;
 use imss_core::envelope::Envelope;
 use imss_core::finding::{Gap, GapReason};
 use imss_core::ids::EntityId;
-use imss_core::limits::{Limit, Limits, StopFlag};
+use imss_core::limits::{Limit, StopFlag};
 use imss_core::message::Message;
 use imss_policy::{Decisions, Facts, Policy, Routes};
 use imss_scan::{Answers, Input, PlanError, Question, RunError, Scan, Scanner, Settings};
+
+use crate::reader::Reader;
 
 /// A policy and the scanner that answers its questions: swapped together, never changed.
 pub struct Judge {
     policy: Policy,
     scanner: Scanner,
-    limits: Limits,
+    reader: Reader,
 }
 
 /// A message that was read and waits for answers.
@@ -55,9 +57,9 @@ impl Judge {
     /// # Errors
     ///
     /// [`PlanError`]: a list or an expression that no engine can use.
-    pub fn new(policy: Policy, engines: Settings, limits: Limits) -> Result<Self, PlanError> {
+    pub fn new(policy: Policy, engines: Settings, reader: Reader) -> Result<Self, PlanError> {
         let scanner = Scanner::new(Arc::clone(policy.plan()), engines)?;
-        Ok(Self { policy, scanner, limits })
+        Ok(Self { policy, scanner, reader })
     }
 
     /// The policy.
@@ -69,14 +71,14 @@ impl Judge {
     /// Reads the structure of a message.
     #[must_use]
     pub fn parse(&self, raw: Bytes) -> Message {
-        Message::parse(raw, &self.limits)
+        Message::parse(raw, self.reader.limits())
     }
 
     /// Finds everything inside a message, and what must be asked. Ends early once `stop` is set.
     #[must_use]
     pub fn read(&self, message: Message, envelope: Arc<Envelope>, stop: &StopFlag) -> Reading {
         let routes = self.policy.routes(&envelope);
-        let entities = Entities::extract(&message, &self.limits, stop);
+        let entities = self.reader.entities(&message, stop);
         let input = Input {
             envelope: &envelope,
             message: &message,

@@ -35,6 +35,7 @@ use crate::outbound::{Outbound, Tls, TlsLevel};
 use crate::pipeline::MessageRules;
 use crate::quarantine::Quarantine;
 use crate::queue::{Hooks, Queue, Recovered};
+use crate::signatures::update::{Updated, update};
 use crate::spool::SpoolError;
 
 /// How long sessions may take to end a message when the node stops.
@@ -153,6 +154,9 @@ impl Node {
         let settings = Arc::new(Settings { config, gateway, tls });
         tasks.push(control(&settings, &queue, &quarantine, &stop)?);
         tasks.push(tokio::spawn(sweep(Arc::clone(&settings), quarantine.clone(), stop.clone())));
+        if let Some(interval) = settings.config.signatures.interval {
+            tasks.push(tokio::spawn(keep_current(Arc::clone(&settings), interval, stop.clone())));
+        }
         let until = stop.clone();
         tasks.push(tokio::spawn(async move {
             queue.run(Arc::clone(&outbound), quarantine, hooks, until).await;
@@ -208,6 +212,30 @@ impl Node {
             }
         }
         self.settings.gateway.logs().sync();
+    }
+}
+
+/// Fetches signature sets now and at every interval. What is wrong is logged, and the next time counts.
+async fn keep_current(settings: Arc<Settings>, interval: Duration, stop: CancellationToken) {
+    let signatures = &settings.config.signatures;
+    let Some(source) = &signatures.source else { return };
+    let store = settings.config.signature_store();
+    let mut timer = tokio::time::interval(interval);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = timer.tick() => {}
+        }
+        let try_it = || async { settings.reload().map_err(|error| error.to_string()) };
+        match update(&store, &signatures.keys, (source, false), try_it).await {
+            Ok(Updated { name, version, before }) if before.as_ref() != Some(&version) => {
+                tracing::info!(%name, %version, "a new signature set is in use");
+            }
+            Ok(Updated { name, version, .. }) => {
+                tracing::debug!(%name, %version, "the signature set is current");
+            }
+            Err(error) => tracing::error!(%error, %source, "signature sets were not updated"),
+        }
     }
 }
 

@@ -17,8 +17,11 @@ use imss_core::envelope::{Client, Envelope, ForwardPath, MailParameters, Recipie
 use imss_core::finding::Findings;
 use imss_core::limits::Limits;
 use imss_relay::config::load_policy;
+use imss_relay::engines;
+use imss_relay::jail::JailSettings;
 use imss_relay::judge::Judge;
-use imss_scan::{RunError, Runner, Settings};
+use imss_relay::reader::Reader;
+use imss_scan::{RunError, Runner};
 
 use self::classify::Class;
 use self::inputs::{Input, Source};
@@ -44,7 +47,15 @@ const AHEAD_PER_THREAD: usize = 4;
 /// The policy has mistakes, or standard output is gone.
 pub fn scan(arguments: Scan) -> Result<ExitCode, Failure> {
     let policy = load_policy(arguments.policy.as_deref())?;
-    let judge = Judge::new(policy, Settings::default(), Limits::default())
+    let reader = if arguments.jail {
+        Reader::jailed(Limits::default(), &arguments.password, JailSettings::default())
+            .map_err(|error| Failure::failed(error.to_string()))?
+    } else {
+        Reader::new(Limits::default(), &arguments.password)
+    };
+    let settings = engines::lists(&arguments.digests, &arguments.yara)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    let judge = Judge::new(policy, settings, reader)
         .map_err(|error| Failure::usage(format!("the policy cannot be compiled: {error}")))?;
     let recipients =
         if arguments.rcpt.is_empty() { vec![ForwardPath::Postmaster] } else { arguments.rcpt };

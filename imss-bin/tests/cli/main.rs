@@ -16,6 +16,8 @@ use serde_json::Value;
 mod check;
 mod node;
 mod scan;
+mod update;
+mod yara;
 
 /// `imss` with these arguments, in `folder`: its exit code, standard output, standard error.
 fn imss(folder: &Path, arguments: &[&str]) -> (i32, String, String) {

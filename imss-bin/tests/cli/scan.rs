@@ -52,6 +52,35 @@ fn json_has_the_documented_keys_in_order() {
 }
 
 #[test]
+fn a_jailed_scan_says_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "clean.eml", CLEAN);
+    write(folder.path(), "eicar.com", eicar());
+    write(
+        folder.path(),
+        "japanese.eml",
+        "Subject: =?ISO-2022-JP?B?GyRCRnxLXBsoQg==?=\r\n\r\n日本語\r\n",
+    );
+    for number in 0..40 {
+        let attached = format!("{CLEAN}begin 644 {number}.txt\r\n#86)C\r\n`\r\nend\r\n");
+        write(folder.path(), &format!("{number}.eml"), attached);
+    }
+    let reports = |arguments: &[&str]| {
+        let (code, out, err) = imss(folder.path(), arguments);
+        assert_eq!(code, 1, "{out}{err}");
+        let mut reports = lines(&out);
+        for report in &mut reports {
+            report.as_object_mut().expect("an object").remove("elapsed_us");
+        }
+        reports
+    };
+    let (free, jailed) =
+        (reports(&["scan", "--jsonl", "."]), reports(&["scan", "--jail", "--jsonl", "."]));
+    assert_eq!(free.len(), 43);
+    assert_eq!(free, jailed);
+}
+
+#[test]
 fn order_does_not_depend_on_threads() {
     let folder = tempfile::tempdir().unwrap();
     for number in 0..40 {

@@ -9,9 +9,13 @@ use crate::sink::Sink;
 use crate::support::{Gateway, Home, Setup, in_front, is_our_trace, letter, wait_until};
 
 /// The EICAR test file, which is turned round in this source so that it is not one itself.
-fn eicar() -> Vec<u8> {
+pub(crate) fn eicar() -> Vec<u8> {
     r"*H+H$!ELIF-TSET-SURIVITNA-DRADNATS-RACIE$}7)CC7)^P(45XZP\4[PA@%P!O5X".bytes().rev().collect()
 }
+
+/// A document without pages.
+const PDF: &[u8] = b"%PDF-1.4\n1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\n2 0 obj\n\
+    <</Type/Pages/Kids[]/Count 0>>\nendobj\ntrailer\n<</Root 1 0 R>>\n%%EOF\n";
 
 /// The generic test for unsolicited bulk mail, in two halves.
 fn gtube() -> String {
@@ -164,7 +168,7 @@ fn spam_goes_to_its_own_area_and_clean_mail_passes_unchanged() {
         ("plain", letter("plain", "Hello.")),
         ("odd", odd),
         ("no header", b"\r\nonly a body\r\n".to_vec()),
-        ("attachment", with_attachment(JAPANESE, "application/pdf", "a.pdf", b"%PDF-1.4\n%%EOF\n")),
+        ("attachment", with_attachment(JAPANESE, "application/pdf", "a.pdf", PDF)),
         (
             "large",
             letter("large", "seventy octets or so on every line\r\n".repeat(20_000).trim_end()),

@@ -97,6 +97,14 @@ impl Home {
         serde_json::from_str(&self.done(arguments)).unwrap()
     }
 
+    /// Standard output of a command that knows no node and succeeds.
+    pub(crate) fn bare(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imss"));
+        let output = command.args(arguments).current_dir(self.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// `imss queue list --json`.
     pub(crate) fn queue(&self) -> Vec<Value> {
         self.json(&["queue", "list", "--json"]).as_array().unwrap().clone()
@@ -164,6 +172,10 @@ impl Gateway {
     /// What it wrote to standard error.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn connect(&self) -> Client {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use imss_core::envelope::{Domain, Syntax};
 use ipnet::IpNet;
 
-use super::{Config, DnsSettings, Listener, ScanSettings};
+use super::{Config, DnsSettings, Listener, ScanSettings, SignatureSettings};
 use crate::inbound::Mode;
 use crate::inbound::relaying::RelayRules;
 use crate::outbound::NextHop;
@@ -35,6 +35,7 @@ impl Default for Config {
             tls: None,
             allow_partial: false,
             scan: ScanSettings::default(),
+            signatures: SignatureSettings::default(),
             dns: DnsSettings::default(),
             queue: queue::Settings::default(),
             outbound: outbound::Settings::new(hostname, default_next_hop(&data_dir)),
@@ -50,7 +51,11 @@ impl Default for ScanSettings {
             threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             deadline: Duration::from_secs(60),
             clamd: None,
+            icap: None,
+            yara: Vec::new(),
             digest_lists: Vec::new(),
+            passwords: Vec::new(),
+            jail: None,
         }
     }
 }

@@ -14,12 +14,16 @@ use ipnet::IpNet;
 
 use super::defaults::default_next_hop;
 use super::reader::{Reader, Table, Value, Wrong};
-use super::{Config, DnsSettings, Listener, MODES, ScanSettings, TlsFiles, units};
+use super::{
+    Config, DnsSettings, Listener, MODES, ScanSettings, SignatureSettings, TlsFiles, units,
+};
 use crate::inbound::relaying::DomainSet;
 use crate::inbound::settings::{LineEnds, SessionLimits, Timeouts};
 use crate::inbound::{self, Mode};
+use crate::jail::JailSettings;
 use crate::outbound::{NextHop, Server};
 use crate::queue;
+use crate::signatures::Source;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const SECOND: Duration = Duration::from_secs(1);
@@ -44,6 +48,7 @@ pub(super) fn lower(reader: &Reader<'_>, folder: &Path) -> Config {
     limits(&root.table("limits"), &mut config);
     smtp(&root.table("smtp"), &mut config);
     scan(&root.table("scan"), &mut config.scan, folder);
+    signatures(&root.table("signatures"), &mut config.signatures, folder);
     dns(&root.table("dns"), &mut config.dns);
     queue(&root.table("queue"), &mut config.queue);
     if let Some(http) = root.table("http").read("address", address_or_off) {
@@ -176,8 +181,44 @@ fn scan(table: &Table<'_, '_>, scan: &mut ScanSettings, folder: &Path) {
     set(&mut scan.threads, table.read("threads", |value| count(value, 1..=1_024)));
     set(&mut scan.deadline, table.read("deadline", |value| time(value, SECOND, DAY)));
     scan.clamd = table.read("clamd", clamd);
+    scan.icap = table.read("icap", |value| {
+        value.text()?.parse().map_err(|_| {
+            Wrong::new("not an ICAP service", "write \"icap://127.0.0.1:1344/avscan\" or the like")
+        })
+    });
+    set(&mut scan.yara, table.list("yara", |value| readable(value, folder)));
     let lists = table.list("digest-lists", |value| readable(value, folder));
     set(&mut scan.digest_lists, lists);
+    set(&mut scan.passwords, table.list("passwords", |value| value.text().map(str::to_owned)));
+    let mut jail = JailSettings::default();
+    set(&mut jail.program, table.read("jail-program", |value| readable(value, folder)));
+    let messages = table.read("jail-messages", |value| small(value, 1..=1_000_000));
+    set(&mut jail.messages_per_worker, messages);
+    let is_on = table.read("jail", Value::flag).unwrap_or(false);
+    scan.jail = is_on.then_some(jail);
+}
+
+fn signatures(table: &Table<'_, '_>, signatures: &mut SignatureSettings, folder: &Path) {
+    let keys = table.list("keys", |value| {
+        value.text()?.parse().map_err(|_| {
+            Wrong::new("not an Ed25519 key", "write the public key that `imss bundle keygen` shows")
+        })
+    });
+    set(&mut signatures.keys, keys);
+    signatures.source = table.read("source", |value| match value.text()?.parse() {
+        Ok(Source::Folder(path)) => Ok(Source::Folder(folder.join(path))),
+        Ok(web) => Ok(web),
+        Err(reason) => Err(Wrong::new(reason, "write a folder or an https:// address")),
+    });
+    let shortest = Duration::from_secs(60);
+    let month = DAY.saturating_mul(31);
+    signatures.interval = table.read("interval", |value| time(value, shortest, month));
+    if signatures.source.is_some() && signatures.keys.is_empty() {
+        table.require("keys", "[\"BASE64\"]");
+    }
+    if signatures.interval.is_some() {
+        table.require("source", "\"https://signatures.example.com/imss\"");
+    }
 }
 
 fn dns(table: &Table<'_, '_>, dns: &mut DnsSettings) {

@@ -10,8 +10,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use imss_scan::malware::icap::Service;
+
 use crate::inbound::Mode;
+use crate::jail::JailSettings;
 use crate::outbound::Server;
+use crate::signatures::{Key, Source, Store};
 use crate::{inbound, outbound, queue};
 
 mod defaults;
@@ -41,6 +45,8 @@ pub struct Config {
     pub allow_partial: bool,
     /// How messages are scanned.
     pub scan: ScanSettings,
+    /// Where signature sets come from.
+    pub signatures: SignatureSettings,
     /// How names are resolved.
     pub dns: DnsSettings,
     /// When delivery is tried again, and for how long.
@@ -93,8 +99,27 @@ pub struct ScanSettings {
     pub deadline: Duration,
     /// The ClamAV daemon to ask; `None` asks none.
     pub clamd: Option<Server>,
+    /// The ICAP service to ask; `None` asks none.
+    pub icap: Option<Service>,
+    /// Files of YARA rules.
+    pub yara: Vec<PathBuf>,
     /// Files of SHA-256 digests of known malware.
     pub digest_lists: Vec<PathBuf>,
+    /// Passwords tried on what is encrypted, besides those that the message itself offers.
+    pub passwords: Vec<String>,
+    /// Read messages in confined workers; `None` reads them in the gateway.
+    pub jail: Option<JailSettings>,
+}
+
+/// Where signature sets come from.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SignatureSettings {
+    /// Keys whose bundles are trusted.
+    pub keys: Vec<Key>,
+    /// Where updates are fetched from.
+    pub source: Option<Source>,
+    /// How often; `None` only by hand.
+    pub interval: Option<Duration>,
 }
 
 /// How names are resolved.
@@ -133,6 +158,12 @@ pub fn parse(text: &str, name: &str, folder: &Path) -> Result<Config, Mistakes> 
 }
 
 impl Config {
+    /// Where installed signature sets lie.
+    #[must_use]
+    pub fn signature_store(&self) -> Store {
+        Store::new(self.data_dir.join("signatures"))
+    }
+
     /// The socket of the running gateway that `imss queue` and others talk to.
     #[must_use]
     pub fn control_socket(&self) -> PathBuf {

@@ -70,6 +70,7 @@ fn every_key() {
         threads = 3
         deadline = "20 s"
         clamd = "unix:/run/clamav/clamd.ctl"
+        icap = "icap://127.0.0.1:1344/avscan"
 
         [dns]
         servers = ["192.0.2.53", "[2001:db8::53]:5353"]
@@ -102,6 +103,7 @@ fn every_key() {
         ("smtp", format!("{:?}", config.inbound.line_ends), "Refuse"),
         ("greeting-delay", format!("{:?}", config.inbound.early_talker_wait), "Some(500ms)"),
         ("scan", format!("{:?}", config.scan.deadline), "20s"),
+        ("icap", config.scan.icap.as_ref().unwrap().to_string(), "icap://127.0.0.1:1344/avscan"),
         ("clamd", config.scan.clamd.as_ref().unwrap().to_string(), "/run/clamav/clamd.ctl"),
         ("dns", config.dns.servers[0].to_string(), "192.0.2.53:53"),
         ("retry", format!("{:?}", config.queue.retry), "[60s, 3600s]"),

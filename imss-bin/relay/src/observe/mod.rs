@@ -9,6 +9,7 @@ use std::path::Path;
 
 use imss_core::envelope::{ForwardPath, ReversePath};
 use imss_core::ids::QueueId;
+use imss_scan::LookupError;
 use jiff::Timestamp;
 use metrics::{counter, histogram};
 use serde::Serialize;
@@ -93,6 +94,7 @@ impl Logs {
             .increment(1);
         #[expect(clippy::cast_precision_loss, reason = "a metric")]
         histogram!("imss_judge_seconds").record(record.elapsed_us as f64 / 1e6);
+        count_answers(record);
         match serde_json::to_vec(record) {
             Ok(line) => self.records.append(record.received_unix_millis, line),
             Err(error) => tracing::error!(id = %record.id, %error, "verdict record not written"),
@@ -182,6 +184,21 @@ impl Observer for Logs {
     fn backed_off(&self, destination: &str, seconds: u64) {
         counter!("imss_backoffs_total").increment(1);
         tracing::warn!(destination, seconds, "destination failed; mail for it waits");
+    }
+}
+
+/// Counts what was asked of others, with what result, and what the engines could not look at.
+fn count_answers(record: &VerdictRecord) {
+    for (question, answer) in record.answers.iter() {
+        let result = answer.map_or_else(LookupError::word, |_| "answered");
+        counter!("imss_lookups_total", "lookup" => question.lookup(), "result" => result)
+            .increment(1);
+        if let Err(error) = answer {
+            tracing::warn!(id = %record.id, lookup = question.lookup(), %error, "a lookup failed");
+        }
+    }
+    for gap in &record.findings.gaps {
+        counter!("imss_gaps_total", "engine" => gap.engine.clone().into_owned()).increment(1);
     }
 }
 
