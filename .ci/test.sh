@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Every test and doctest. The end-to-end tests talk to real mail programs, so the Debian packages
+# Every test and doctest. The end-to-end and differential tests use real mail programs, so the Debian packages
 # that are missing are installed first (no service is started); nothing else is installed.
 #   .ci/test.sh                     everything
 #   .ci/test.sh -p imss-core mime   handed on to the test runner, without doctests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Package, and a program of it that tells whether it is there.
+# Package, and a program or file of it that tells whether it is there.
 needed=(
-  postfix:postfix swaks:swaks clamav-daemon:clamd dovecot-core:dovecot dovecot-lmtpd:/usr/lib/dovecot/lmtp
-  python3:python3
+  postfix:postfix swaks:swaks clamav-daemon:clamd c-icap:c-icap dovecot-core:dovecot dovecot-lmtpd:/usr/lib/dovecot/lmtp
+  python3:python3 libmime-tools-perl:/usr/share/perl5/MIME/Parser.pm
 )
 
 install_packages() {
@@ -32,14 +32,14 @@ install_packages() {
 missing=()
 for entry in "${needed[@]}"; do
   program=${entry#*:}
-  PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${entry%%:*}")
+  [ -e "$program" ] || PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${entry%%:*}")
 done
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 
 export PATH=$PATH:/usr/sbin:/sbin
 if cargo nextest --version >/dev/null 2>&1; then
-  cargo nextest run --workspace --all-features --locked "$@"
+  cargo nextest run --workspace --all-features --locked --no-fail-fast "$@"
 else
-  cargo test --workspace --all-features --locked --lib --bins --tests "$@"
+  cargo test --workspace --all-features --locked --no-fail-fast --lib --bins --tests "$@"
 fi
 [ $# -gt 0 ] || cargo test --workspace --all-features --locked --doc -q
