@@ -53,12 +53,26 @@ impl Extraction<'_> {
         let source = Source { content, detected, names: &names, passwords: &passwords };
         let mut pieces = Vec::new();
         let budget = &mut self.budget;
+        // Text past the bound is never kept: a shared string in every cell must not fill the memory.
+        let (mut room, mut cut) = (budget.limits().max_text_bytes, false);
+        let mut keep = |mut piece| {
+            if let Piece::Text { text, .. } = &mut piece {
+                cut |= text.len() > room;
+                text.truncate(text.floor_char_boundary(room));
+                text.shrink_to_fit();
+                room = room.saturating_sub(text.len());
+                if cut && text.is_empty() {
+                    return;
+                }
+            }
+            pieces.push(piece);
+        };
         // After a panic the budget has charged what was done, and the pieces are whole.
         let run = catch_unwind(AssertUnwindSafe(|| {
-            extractor.extract(&source, members, budget, &mut |piece| pieces.push(piece))
+            extractor.extract(&source, members, budget, &mut keep)
         }));
         let result = run.unwrap_or(Err(UnpackError::Crashed));
-        self.pieces(job, extractor.name(), pieces);
+        self.pieces(job, extractor.name(), pieces, cut);
         let entity = self.entities.list.get_mut(job.entity.index());
         let document = entity.and_then(|entity| entity.document.as_mut());
         if let (Some(text), Some(document)) = (&text, document) {
@@ -83,11 +97,12 @@ impl Extraction<'_> {
         Ok(Some(Utf8 { content: decoded.text.into(), charset, guessed }))
     }
 
-    fn pieces(&mut self, job: &Job, engine: &'static str, pieces: Vec<Piece>) {
+    fn pieces(&mut self, job: &Job, engine: &'static str, pieces: Vec<Piece>, cut: bool) {
         let known = self.entities.list.get_mut(job.entity.index());
         let known = known.and_then(|entity| entity.document.take());
         let mut document = known.unwrap_or_default();
         document.formats.push(engine);
+        document.truncated |= cut;
         let mut room = self.budget.limits().max_text_bytes.saturating_sub(document.text_bytes());
         let (mut embedded, mut code) = (0_u32, 0_u32);
         for piece in pieces {
