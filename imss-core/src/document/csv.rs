@@ -34,12 +34,17 @@ impl Extractor for Csv {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Piece),
     ) -> Result<(), UnpackError> {
+        // What acts is a call or a DDE command: most tables hold neither.
+        if memchr::memchr2(b'(', b'|', source.content).is_none() {
+            return Ok(());
+        }
         let mut sink = Sink::new(budget, out);
         let size = source.content.len().min(sink.budget.limits().max_text_bytes);
         sink.budget.charge_work(u64::try_from(size).unwrap_or(u64::MAX).saturating_mul(16))?;
         let text = charset::decode(source.content.get(..size).unwrap_or_default(), None).text;
         let is_table = is_table(source);
-        for line in text.lines() {
+        let may_act = |line: &&str| memchr::memchr2(b'(', b'|', line.as_bytes()).is_some();
+        for line in text.lines().filter(may_act) {
             for cell in cells(line) {
                 let Some(formula) = formula_of(&cell) else { continue };
                 if formula::dde(formula).is_some() || is_table {
