@@ -80,6 +80,8 @@ pub enum FindingKind {
     Message,
     /// A reputation list knows an address, domain or digest.
     Reputation,
+    /// A fact about who sent the message that was asked for: SPF, DKIM, DMARC, ARC.
+    Authentication,
 }
 
 impl FindingKind {

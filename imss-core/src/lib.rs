@@ -8,6 +8,7 @@
 mod ambiguity;
 pub mod anomaly;
 pub mod archive;
+pub mod authentication;
 pub mod charset;
 pub mod document;
 pub mod edit;

@@ -32,7 +32,8 @@ pub struct Limits {
     /// Octets produced by decoding and unpacking, summed over the message. Default 256 MiB. A small
     /// message gets less: 16 times its size, but at least 80 MiB (see [`Budget::for_message`]).
     pub max_total_bytes: u64,
-    /// Output octets per input octet of a compressed stream, once it is past 1 MiB. Default 200.
+    /// Output octets per input octet of a compressed stream, once the output is past 8 MiB: honest
+    /// disk images and tables of zeros shrink to nearly nothing. Default 200.
     pub max_ratio: u64,
     /// Octets of text kept for searching per entity; the rest is searched raw. Default 16 MiB.
     pub max_text_bytes: usize,
@@ -157,6 +158,9 @@ const SMALL_MESSAGE_TOTAL_BYTES: u64 = 80 << 20;
 /// What a message may expand to, per octet of it.
 const TOTAL_PER_OCTET: u64 = 16;
 
+/// Octets of output up to which any ratio is plausible.
+pub(crate) const RATIO_FROM: u64 = 8 << 20;
+
 /// One message's running account against its [`Limits`].
 #[derive(Debug)]
 pub struct Budget<'a> {
@@ -242,9 +246,9 @@ impl<'a> Budget<'a> {
     ///
     /// # Errors
     ///
-    /// [`Limit::Ratio`] once the output is past 1 MiB and the ratio above its bound.
+    /// [`Limit::Ratio`] once the output is past 8 MiB and the ratio above its bound.
     pub fn check_ratio(&self, input: u64, output: u64) -> Result<(), Limit> {
-        if output > 1 << 20 && output / input.max(1) > self.limits.max_ratio {
+        if output > RATIO_FROM && output / input.max(1) > self.limits.max_ratio {
             return Err(Limit::Ratio);
         }
         Ok(())
@@ -319,8 +323,8 @@ mod tests {
     fn small_outputs_may_have_any_ratio() {
         let limits = Limits::small();
         let budget = Budget::new(&limits);
-        assert_eq!(budget.check_ratio(1, 1 << 20), Ok(()));
-        assert_eq!(budget.check_ratio(1, (1 << 20) + 1), Err(Limit::Ratio));
+        assert_eq!(budget.check_ratio(1, RATIO_FROM), Ok(()));
+        assert_eq!(budget.check_ratio(1, RATIO_FROM + 1), Err(Limit::Ratio));
         assert_eq!(budget.check_ratio(1 << 20, 100 << 20), Ok(()));
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::authentication::{AuthResult, DmarcPolicy, DomainPattern};
 use crate::filetype::TypeGroup;
 use crate::ids::QueryId;
 use crate::verdict::Score;
@@ -134,6 +135,9 @@ pub enum Query {
     Message(MessageQuery),
     /// Is the client's address on this DNS list? One `Reputation` finding if so.
     DnsList(Arc<DnsList>),
+    /// Is this true of who sent it? One `Authentication` finding if so. Never for mail from
+    /// networks that are trusted: nobody asks about it.
+    Authentication(AuthQuery),
 }
 
 /// A keyword list and where to look for it.
@@ -260,6 +264,41 @@ pub enum MessageQuery {
         /// The expression.
         pattern: String,
     },
+}
+
+/// A fact about who sent a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthQuery {
+    /// SPF of the reverse-path, or of HELO where it is null, is one of these.
+    Spf(BTreeSet<AuthResult>),
+    /// DKIM, all signatures together, is one of these.
+    Dkim(BTreeSet<AuthResult>),
+    /// DMARC is one of these.
+    Dmarc(BTreeSet<AuthResult>),
+    /// The author's domain has a DMARC record and asks for one of these.
+    DmarcPolicy(BTreeSet<DmarcPolicy>),
+    /// The ARC chain is one of these.
+    Arc(BTreeSet<AuthResult>),
+    /// One of these identifiers passes and matches the author's domain.
+    Aligned(BTreeSet<Identifier>),
+    /// A valid signature of the whole body is by one of these domains.
+    SignedBy(BTreeSet<DomainPattern>),
+    /// The author's domain is one of these, and no valid signature of the whole body matches it.
+    UnsignedAuthor(BTreeSet<DomainPattern>),
+    /// A signature leaves a part of the body unsigned.
+    PartlySigned,
+    /// A valid signature was seen for more recipients than this.
+    SignatureSeenMoreThan(u32),
+}
+
+/// What DMARC aligns with the author's domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Identifier {
+    /// The domain that SPF checked.
+    Spf,
+    /// The domain of a signature.
+    Dkim,
 }
 
 /// A DNS list of addresses (RFC 5782) and what its answers mean.

@@ -13,6 +13,9 @@ use crate::limits::{Budget, Limit};
 /// Octets between two looks at the limits.
 const CHUNK: usize = 64 << 10;
 
+/// Octets that are kept of what the message may no longer hold.
+const HEAD: usize = 512;
+
 /// What opening a stream costs, in steps.
 const OPEN: u64 = 400;
 
@@ -39,8 +42,7 @@ impl Pace {
 
 /// What a decoder gave.
 pub(crate) struct Drained {
-    /// The output. After a limit only the first chunk is kept, enough to identify it: a bomb must
-    /// not stay in memory.
+    /// The output. After a limit only its start is kept: a bomb must not stay in memory.
     pub(crate) bytes: Vec<u8>,
     /// Why it is not everything.
     pub(crate) missing: Option<Missing>,
@@ -105,11 +107,21 @@ pub(crate) fn drain_at<R: Read>(
         Err(_) => Some(Missing::new(GapReason::Crash, "the decoder crashed")),
     };
     let mut bytes = output.into_bytes();
-    if missing.as_ref().is_some_and(|missing| matches!(missing.reason, GapReason::Limit(_))) {
-        bytes.truncate(CHUNK);
-        bytes.shrink_to_fit();
-    }
+    bytes.truncate(missing.as_ref().map_or(usize::MAX, kept));
+    // Room that growth left would be kept as long as the content: of thousands of members it is
+    // more than they hold.
+    bytes.shrink_to_fit();
     Drained { bytes, missing }
+}
+
+/// Octets of an output that are kept, by why it is not everything. After a limit they are enough to
+/// identify it, and few where nothing more was paid for: there may be thousands of such members.
+pub(crate) fn kept(missing: &Missing) -> usize {
+    match missing.reason {
+        _ if missing.final_limit().is_some() => HEAD,
+        GapReason::Limit(_) => CHUNK,
+        _ => usize::MAX,
+    }
 }
 
 /// Octets, and room behind them that is already cleared.

@@ -18,6 +18,7 @@ use rars::{
     ErrorKind, ExtractionDecision, ExtractionErrorAction,
 };
 
+use super::drain::kept;
 use super::le::length;
 use super::names::{add, spellings};
 use super::passwords::may_try;
@@ -25,7 +26,7 @@ use super::sfx;
 use super::{Member, Missing, Passwords, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
-use crate::limits::{Budget, Limit, StopFlag};
+use crate::limits::{Budget, Limit, RATIO_FROM, StopFlag};
 
 const SIGNATURE: &[u8] = b"Rar!\x1a\x07";
 /// Largest dictionary, and room for a decoder with its filters, in octets.
@@ -84,9 +85,7 @@ fn open(
     let plain = parse(content, None, budget);
     let (archive, cost) = match plain {
         Ok(archive) => {
-            let cost =
-                archive.member_refs().filter_map(|member| cost(&member.to_owned(), &archive));
-            let Some(cost) = cost.reduce(u64::saturating_add) else { return Ok((archive, None)) };
+            let Some(cost) = cost(&archive) else { return Ok((archive, None)) };
             (Some(archive), cost)
         }
         Err(error) if needs_password(&error) => (None, header_cost(content)),
@@ -154,18 +153,19 @@ fn options<'a>(password: Option<&'a str>, budget: &Budget<'_>) -> ArchiveReadOpt
         .with_rar50_buffered_decode_limit(MAX_DICTIONARY)
 }
 
-/// What deriving the key of a member costs; `None` if it needs none. Keys of one archive usually
-/// share their salt, but need not.
-fn cost(member: &ArchiveMember, archive: &Archive) -> Option<u64> {
-    if !member.meta.is_encrypted {
-        return None;
-    }
-    let Some(archive) = archive.as_rar50() else { return Some(STEPS_OF_SHA1) };
-    let counts = archive.blocks.iter().filter_map(|block| match block {
+/// What deriving the keys of all members costs; `None` if none is encrypted. Keys of one archive
+/// usually share their salt, but need not.
+fn cost(archive: &Archive) -> Option<u64> {
+    let encrypted = archive.member_refs().filter(|member| member.to_owned().meta.is_encrypted);
+    let count = u64::try_from(encrypted.count()).ok().filter(|count| *count > 0)?;
+    let Some(blocks) = archive.as_rar50().map(|archive| &archive.blocks) else {
+        return Some(STEPS_OF_SHA1.saturating_mul(count));
+    };
+    let powers = blocks.iter().filter_map(|block| match block {
         rars::rar50::Block::File(file) => file.encryption.as_ref().map(|own| own.kdf_count),
         _ => None,
     });
-    Some(rounds_cost(counts.max().unwrap_or(15)))
+    Some(rounds_cost(powers.max().unwrap_or(15)).saturating_mul(count))
 }
 
 fn rounds_cost(power: u8) -> u64 {
@@ -281,7 +281,7 @@ impl State<'_, '_, '_, '_> {
         let most = budget.limits().max_entity_bytes.min(budget.bytes_left());
         let sink = Sink {
             bytes: Arc::default(),
-            most: length(most.min(plausible.max(1 << 20))),
+            most: length(most.min(plausible.max(RATIO_FROM))),
             stop: budget.stop_flag(),
         };
         self.current = Some((member.clone(), sink.clone()));
@@ -326,11 +326,11 @@ impl State<'_, '_, '_, '_> {
         if let Err(limit) = self.run.budget.charge_bytes(content.len() as u64) {
             missing = Some(Missing::new(GapReason::Limit(limit), format!("{limit} limit")));
         }
-        match missing.as_ref().map(|missing| missing.reason) {
-            Some(GapReason::Limit(_)) => content.truncate(64 << 10),
-            Some(GapReason::Encrypted) => content.clear(),
-            _ => {}
+        if let Some(missing) = &missing {
+            let is_garbage = missing.reason == GapReason::Encrypted;
+            content.truncate(if is_garbage { 0 } else { kept(missing) });
         }
+        content.shrink_to_fit();
         self.hand_over(&member, content.into(), missing);
     }
 

@@ -23,10 +23,18 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 /// ```
 #[must_use]
 pub fn fold(text: &str) -> String {
-    let mut folder = Folder { out: String::with_capacity(text.len()), space: false };
+    fold_within(text, usize::MAX).0
+}
+
+/// The same, ending soon after the result is `max_growth` octets longer than the text; and whether
+/// it did. Honest text hardly grows, but one Arabic ligature stands for eighteen letters.
+#[must_use]
+pub fn fold_within(text: &str, max_growth: usize) -> (String, bool) {
+    let max_bytes = text.len().saturating_add(max_growth);
+    let mut folder = Folder { out: String::with_capacity(text.len()), space: false, max_bytes };
     let table: &[u32] = &TABLE;
     let mut rest = text;
-    while !rest.is_empty() {
+    while !rest.is_empty() && !folder.is_full() {
         let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
         // A mark that follows combines with the last letter.
         let ascii = if ascii < rest.len() { ascii.saturating_sub(1) } else { ascii };
@@ -34,16 +42,22 @@ pub fn fold(text: &str) -> String {
         folder.ascii(plain);
         rest = folder.special(tail, table);
     }
-    folder.out
+    let is_cut = folder.is_full();
+    (folder.out, is_cut)
 }
 
 struct Folder {
     out: String,
+    max_bytes: usize,
     /// White space was seen and not written yet.
     space: bool,
 }
 
 impl Folder {
+    fn is_full(&self) -> bool {
+        self.out.len() > self.max_bytes
+    }
+
     fn ascii(&mut self, text: &str) {
         for word in text.split_inclusive(|c: char| c.is_ascii_whitespace()) {
             let letters = word.trim_end_matches(|c: char| c.is_ascii_whitespace());
@@ -78,7 +92,12 @@ impl Folder {
                 let length = text.get(at..).unwrap_or_default().char_indices();
                 let mut length = length.filter(|(_, c)| lookup(table, *c) != COMPLEX);
                 let end = length.next().map_or(text.len(), |(length, _)| at.saturating_add(length));
-                text.get(start..end).unwrap_or_default().nfkc().for_each(|c| self.letter(c));
+                for c in text.get(start..end).unwrap_or_default().nfkc() {
+                    self.letter(c, table);
+                    if self.is_full() {
+                        return "";
+                    }
+                }
                 at = end;
                 continue;
             }
@@ -108,9 +127,10 @@ impl Folder {
     }
 
     /// Writes a letter in composed form.
-    fn letter(&mut self, c: char) {
-        if c.is_ascii() {
-            self.push(c.to_ascii_lowercase());
+    fn letter(&mut self, c: char, table: &[u32]) {
+        let folded = lookup(table, c);
+        if folded != COMPLEX {
+            self.simple(folded);
         } else if !is_invisible(c) {
             for lower in c.to_lowercase() {
                 self.push(LOOKALIKES.get(&lower).copied().unwrap_or(lower));

@@ -18,8 +18,8 @@ use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252
 
 use legacy::Order;
 
-pub use fold::fold;
 pub(crate) use fold::is_invisible;
+pub use fold::{fold, fold_within};
 
 /// How much of a text is looked at to tell whether its charset fits.
 const SAMPLE_BYTES: usize = 64 << 10;
@@ -36,7 +36,8 @@ pub struct Text {
     pub charset: &'static str,
     /// Whether the charset was guessed.
     pub guessed: bool,
-    /// Whether it was cut at [`Limits::max_text_bytes`](crate::limits::Limits::max_text_bytes).
+    /// Whether it was cut at [`Limits::max_text_bytes`](crate::limits::Limits::max_text_bytes), or
+    /// grew too much by folding.
     pub truncated: bool,
 }
 

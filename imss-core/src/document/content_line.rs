@@ -3,8 +3,10 @@
 //! In: octets. Out: unfolded lines as name, parameters, value. Quoted-printable values of vCard 2.1
 //! are decoded with their charset. A line without a colon is left out.
 
+use std::borrow::Cow;
+
 use crate::charset;
-use crate::document::sink::base64;
+use crate::document::sink::{base64, cut};
 use crate::limits::{Budget, Limit};
 
 /// One line.
@@ -64,35 +66,47 @@ impl Line {
     }
 }
 
-/// Every line of `content`.
-pub(super) fn read(content: &[u8], budget: &mut Budget<'_>) -> Result<Vec<Line>, Limit> {
+/// The octets as text, charged with what its lines will cost.
+pub(super) fn decode(content: &[u8], budget: &mut Budget<'_>) -> Result<String, Limit> {
     let size = u64::try_from(content.len()).unwrap_or(u64::MAX);
     budget.charge_work(size.saturating_mul(4))?;
-    budget.charge_bytes(size.saturating_mul(2))?;
-    let text = charset::decode(content, None).text;
-    let mut lines = Vec::new();
-    let mut current = String::new();
-    for raw in text.split('\n') {
-        let raw = raw.strip_suffix('\r').unwrap_or(raw);
-        let soft = is_quoted_printable(&current) && current.ends_with('=');
-        if let Some(folded) = raw.strip_prefix([' ', '\t']).filter(|_| !soft) {
-            current.push_str(folded);
-        } else if soft {
-            current.pop();
-            current.push_str(raw);
-        } else {
-            lines.extend(parse(&current));
-            current.clear();
-            current.push_str(raw);
+    budget.charge_bytes(size)?;
+    Ok(charset::decode(content, None).text)
+}
+
+/// Every line, unfolded, one at a time: a calendar may have a million of them.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = Line> {
+    let mut pieces = text.split('\n').map(|raw| raw.strip_suffix('\r').unwrap_or(raw)).fuse();
+    let mut next = pieces.next();
+    std::iter::from_fn(move || {
+        while let Some(first) = next {
+            let mut line = Cow::Borrowed(first);
+            loop {
+                next = pieces.next();
+                let Some(raw) = next else { break };
+                if line.ends_with('=') && is_quoted_printable(&line) {
+                    let line = line.to_mut();
+                    line.pop();
+                    line.push_str(raw);
+                } else if let Some(folded) = raw.strip_prefix([' ', '\t']) {
+                    line.to_mut().push_str(folded);
+                } else {
+                    break;
+                }
+            }
+            if let Some(line) = parse(&line) {
+                return Some(line);
+            }
         }
-    }
-    lines.extend(parse(&current));
-    Ok(lines)
+        None
+    })
 }
 
 fn is_quoted_printable(line: &str) -> bool {
-    let head = line.split(':').next().unwrap_or_default();
-    head.len() < 500 && head.to_ascii_uppercase().contains("QUOTED-PRINTABLE")
+    let head = cut(line, 500).split(':').next().unwrap_or_default();
+    head.len() < 500
+        && memchr::memchr(b';', head.as_bytes()).is_some()
+        && head.to_ascii_uppercase().contains("QUOTED-PRINTABLE")
 }
 
 fn parse(line: &str) -> Option<Line> {

@@ -3,7 +3,7 @@
 //! In: a calendar. Out: the values that a reader sees, in order; URLs as links; `ATTACH` with data
 //! as embedded files; alarms that start a program (RFC 2445, 4.8.6.1) as facts.
 
-use super::content_line::{Line, read};
+use super::content_line::{Line, decode, lines};
 use super::sink::Sink;
 use super::{ActiveKind, Extractor, LinkKind, Piece, TextKind};
 use crate::archive::{Member, Source, UnpackError};
@@ -32,16 +32,16 @@ impl Extractor for Calendar {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Piece),
     ) -> Result<(), UnpackError> {
-        let lines = read(source.content, budget)?;
+        let text = decode(source.content, budget)?;
         let mut sink = Sink::new(budget, out);
         let mut alarm = None;
-        for line in &lines {
-            sink.budget.charge_work(16)?;
+        for line in lines(&text) {
+            sink.budget.charge_work(64)?;
             match (line.name.as_str(), line.value.trim()) {
-                ("BEGIN", "VALARM") => alarm = Some((false, "")),
+                ("BEGIN", "VALARM") => alarm = Some((false, String::new())),
                 ("END", "VALARM") => {
                     if let Some((true, program)) = alarm.take() {
-                        sink.active(ActiveKind::Launch, program);
+                        sink.active(ActiveKind::Launch, &program);
                     }
                 }
                 ("ACTION", action) => {
@@ -51,11 +51,11 @@ impl Extractor for Calendar {
                 }
                 ("ATTACH", target) => {
                     if let Some((_, program)) = &mut alarm {
-                        *program = target;
+                        target.clone_into(program);
                     }
-                    attachment(line, &mut sink)?;
+                    attachment(&line, &mut sink)?;
                 }
-                _ => property(line, &mut sink),
+                _ => property(&line, &mut sink),
             }
         }
         sink.finish()

@@ -30,7 +30,8 @@ mod ppt;
 mod rtf;
 mod script;
 mod shortcut;
-mod sink;
+pub(crate) mod sink;
+mod texts;
 mod vba;
 mod vcf;
 mod xls;
@@ -46,6 +47,7 @@ mod testing;
 use serde::{Deserialize, Serialize};
 
 pub use self::active::{Active, ActiveKind};
+pub use self::texts::Texts;
 use crate::anomaly::AnomalyKind;
 use crate::archive::{Member, Source, UnpackError};
 use crate::filetype::FileType;
@@ -190,7 +192,7 @@ pub struct Document {
     /// The extractors that read it.
     pub formats: Vec<&'static str>,
     /// Its text in reading order.
-    pub texts: Vec<(TextKind, String)>,
+    pub texts: Texts,
     /// Its properties: name, value.
     pub properties: Vec<(String, String)>,
     /// What it points to.
@@ -203,18 +205,4 @@ pub struct Document {
     pub guessed: bool,
     /// Whether text was left out because of [`Limits::max_text_bytes`](crate::limits::Limits).
     pub truncated: bool,
-}
-
-impl Document {
-    /// All text, a piece a line.
-    #[must_use]
-    pub fn text(&self) -> String {
-        let mut all =
-            String::with_capacity(self.texts.iter().map(|(_, text)| text.len() + 1).sum());
-        for (_, text) in &self.texts {
-            all.push_str(text);
-            all.push('\n');
-        }
-        all
-    }
 }

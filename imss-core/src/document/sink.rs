@@ -107,8 +107,8 @@ impl<'a, 'b> Sink<'a, 'b> {
     }
 
     /// Code inside.
-    pub(crate) fn code(&mut self, name: &str, text: String) -> Result<(), Limit> {
-        let member = self.member(name, text.into_bytes().into())?;
+    pub(crate) fn code(&mut self, name: &str, text: impl Into<Bytes>) -> Result<(), Limit> {
+        let member = self.member(name, text.into())?;
         (self.out)(Piece::Code(member));
         Ok(())
     }
@@ -123,6 +123,11 @@ impl<'a, 'b> Sink<'a, 'b> {
             Ok(()) => {}
         }
         Ok(())
+    }
+
+    /// Says that something was passed over because of a bound, and that reading went on.
+    pub(crate) fn left_out(&mut self, limit: Limit) {
+        self.problem.get_or_insert(UnpackError::Limit(limit));
     }
 
     /// The first defect.
@@ -152,11 +157,27 @@ pub(crate) fn cut(text: &str, max: usize) -> &str {
 
 /// Base64 → octets, whatever stands between them; `None` if that is not base64.
 pub(crate) fn base64(text: &str) -> Option<Vec<u8>> {
-    let clean: Vec<u8> = text
-        .bytes()
-        .filter(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/'))
-        .collect();
+    decoded(text, |octet| octet)
+}
+
+/// The same, with `-` and `_` for the last two letters (RFC 4648 §5), or with `+` and `/`.
+pub(crate) fn base64_url(text: &str) -> Option<Vec<u8>> {
+    decoded(text, |octet| match octet {
+        b'-' => b'+',
+        b'_' => b'/',
+        octet => octet,
+    })
+}
+
+/// Decodes where the letters are put, since they may be most of a large message.
+fn decoded(text: &str, letter: impl Fn(u8) -> u8) -> Option<Vec<u8>> {
+    let mut clean = Vec::with_capacity(text.len());
+    let letters = text.bytes().map(letter);
+    clean.extend(letters.filter(|octet| octet.is_ascii_alphanumeric() || b"+/".contains(octet)));
     // One sign too many cannot be part of an octet.
-    let whole = clean.len().saturating_sub(usize::from(clean.len() % 4 == 1));
-    base64_simd::forgiving_decode_to_vec(clean.get(..whole)?).ok()
+    clean.truncate(clean.len().saturating_sub(usize::from(clean.len() % 4 == 1)));
+    let length = base64_simd::forgiving_decode_inplace(&mut clean).ok()?.len();
+    clean.truncate(length);
+    clean.shrink_to_fit();
+    Some(clean)
 }

@@ -3,7 +3,7 @@
 //! In: contacts. Out: the values that a reader sees, in order, quoted-printable decoded; URLs as
 //! links; pictures, sounds and keys with data as embedded files.
 
-use super::content_line::read;
+use super::content_line::{decode, lines};
 use super::sink::Sink;
 use super::{Extractor, LinkKind, Piece, TextKind};
 use crate::archive::{Member, Source, UnpackError};
@@ -29,10 +29,10 @@ impl Extractor for Contacts {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Piece),
     ) -> Result<(), UnpackError> {
-        let lines = read(source.content, budget)?;
+        let text = decode(source.content, budget)?;
         let mut sink = Sink::new(budget, out);
-        for line in &lines {
-            sink.budget.charge_work(16)?;
+        for line in lines(&text) {
+            sink.budget.charge_work(64)?;
             match line.name.as_str() {
                 "URL" | "SOURCE" | "FBURL" | "CALURI" => {
                     sink.link(LinkKind::Click, &line.text(), "");

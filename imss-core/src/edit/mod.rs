@@ -10,6 +10,7 @@ mod body;
 mod change;
 pub mod clean;
 mod encode;
+pub mod legal;
 mod page;
 mod proof;
 mod section;
@@ -167,6 +168,26 @@ impl Rope {
 }
 
 impl Rope {
+    /// The same without these ranges of the original, which are in order and do not overlap.
+    #[must_use]
+    pub fn without(&self, ranges: &[Range<u64>]) -> Self {
+        let mut rope = Self::default();
+        for piece in &self.pieces {
+            let Piece::Original(whole) = piece else {
+                rope.push(piece.clone());
+                continue;
+            };
+            let mut at = whole.start;
+            let overlaps = |cut: &&Range<u64>| cut.start < whole.end && cut.end > whole.start;
+            for cut in ranges.iter().filter(overlaps) {
+                rope.push(Piece::Original(at..cut.start.max(at)));
+                at = at.max(cut.end);
+            }
+            rope.push(Piece::Original(at.min(whole.end)..whole.end));
+        }
+        rope
+    }
+
     /// Adds a piece; neighbours in the original become one.
     fn push(&mut self, piece: Piece) {
         if piece.len() == 0 {

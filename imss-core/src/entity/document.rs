@@ -12,7 +12,7 @@ use super::extract::{Extraction, Job};
 use super::{Origin, text};
 use crate::anomaly::AnomalyKind;
 use crate::archive::{Member, Passwords, Source, UnpackError};
-use crate::document::{Document, Extractor, Piece};
+use crate::document::{Document, Extractor, Piece, sink};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::Limit;
@@ -51,33 +51,32 @@ impl Extraction<'_> {
         };
         let content = text.as_ref().map_or(&job.content, |text| &text.content);
         let source = Source { content, detected, names: &names, passwords: &passwords };
+        let known = self.entities.list.get_mut(job.entity.index());
+        let known = known.and_then(|entity| entity.document.take());
+        let mut document = known.unwrap_or_default();
+        document.formats.push(extractor.name());
         let mut pieces = Vec::new();
         let budget = &mut self.budget;
         // Text past the bound is never kept: a shared string in every cell must not fill the memory.
-        let (mut room, mut cut) = (budget.limits().max_text_bytes, false);
-        let mut keep = |mut piece| {
-            if let Piece::Text { text, .. } = &mut piece {
-                cut |= text.len() > room;
-                text.truncate(text.floor_char_boundary(room));
-                text.shrink_to_fit();
-                room = room.saturating_sub(text.len());
-                if cut && text.is_empty() {
-                    return;
-                }
+        let max = budget.limits().max_text_bytes;
+        let mut keep = |piece| match piece {
+            Piece::Text { kind, text } => {
+                let kept = sink::cut(&text, max.saturating_sub(document.texts.cost()));
+                document.truncated |= kept.len() < text.len();
+                document.texts.push(kind, kept);
             }
-            pieces.push(piece);
+            other => pieces.push(other),
         };
         // After a panic the budget has charged what was done, and the pieces are whole.
         let run = catch_unwind(AssertUnwindSafe(|| {
             extractor.extract(&source, members, budget, &mut keep)
         }));
         let result = run.unwrap_or(Err(UnpackError::Crashed));
-        self.pieces(job, extractor.name(), pieces, cut);
-        let entity = self.entities.list.get_mut(job.entity.index());
-        let document = entity.and_then(|entity| entity.document.as_mut());
-        if let (Some(text), Some(document)) = (&text, document) {
+        document.texts.shrink_to_fit();
+        if let Some(text) = &text {
             (document.charset, document.guessed) = (text.charset, text.guessed);
         }
+        self.pieces(job, extractor.name(), pieces, document);
         if let Err(error) = result {
             self.gap(error.reason(), job.entity, extractor.name(), error.to_string());
             if matches!(error, UnpackError::Encrypted(_))
@@ -94,27 +93,24 @@ impl Extraction<'_> {
         self.budget.charge_bytes(u64::try_from(entity.content.len()).unwrap_or(u64::MAX))?;
         let decoded = text::decode(entity, &entity.content);
         let (charset, guessed) = (decoded.charset, decoded.guessed);
-        Ok(Some(Utf8 { content: decoded.text.into(), charset, guessed }))
+        // Most text is UTF-8 as it stands, and need not be kept twice.
+        let is_same = decoded.text.as_bytes() == entity.content;
+        let content = if is_same { entity.content.clone() } else { decoded.text.into() };
+        Ok(Some(Utf8 { content, charset, guessed }))
     }
 
-    fn pieces(&mut self, job: &Job, engine: &'static str, pieces: Vec<Piece>, cut: bool) {
-        let known = self.entities.list.get_mut(job.entity.index());
-        let known = known.and_then(|entity| entity.document.take());
-        let mut document = known.unwrap_or_default();
-        document.formats.push(engine);
-        document.truncated |= cut;
-        let mut room = self.budget.limits().max_text_bytes.saturating_sub(document.text_bytes());
+    fn pieces(
+        &mut self,
+        job: &Job,
+        engine: &'static str,
+        pieces: Vec<Piece>,
+        mut document: Box<Document>,
+    ) {
         let (mut embedded, mut code) = (0_u32, 0_u32);
         for piece in pieces {
             match piece {
-                Piece::Text { kind, text } => {
-                    let kept = text.get(..text.floor_char_boundary(room)).unwrap_or_default();
-                    document.truncated |= kept.len() < text.len();
-                    room = room.saturating_sub(kept.len());
-                    if !kept.is_empty() {
-                        document.texts.push((kind, kept.to_owned()));
-                    }
-                }
+                // Kept while it was read.
+                Piece::Text { .. } => {}
                 Piece::Property { name, value } => {
                     push(&mut document.properties, (name, value));
                 }
@@ -168,12 +164,6 @@ impl Extraction<'_> {
         if kind.is_ambiguous() {
             self.gap(GapReason::Ambiguous, job.entity, engine, detail);
         }
-    }
-}
-
-impl Document {
-    fn text_bytes(&self) -> usize {
-        self.texts.iter().map(|(_, text)| text.len()).sum()
     }
 }
 

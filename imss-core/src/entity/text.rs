@@ -17,6 +17,8 @@ use crate::message::Message;
 
 /// How much of an attached message is read for its header section.
 const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Octets by which folded text may be longer than the text.
+const MAX_GROWTH: usize = 1 << 20;
 
 /// The text of `entity`.
 pub(super) fn read(entity: &Entity) -> Option<Text> {
@@ -24,7 +26,7 @@ pub(super) fn read(entity: &Entity) -> Option<Text> {
         return Some(header_text(entity));
     }
     if let Some(document) = entity.document.as_ref().filter(|document| !document.texts.is_empty()) {
-        let mut plain = document.text();
+        let mut plain = document.texts.as_str().to_owned();
         // Only pages are decoded by us; where their charset is in doubt, both readings count.
         if !document.charset.is_empty() && !entity.content.is_ascii() {
             let bound = entity.content.len().min(entity.max_text_bytes);
@@ -33,7 +35,8 @@ pub(super) fn read(entity: &Entity) -> Option<Text> {
                 plain.push_str(&html::to_text(&other, entity.max_text_bytes).0);
             }
         }
-        let (folded, truncated) = (charset::fold(&plain), document.truncated);
+        let (folded, grew) = charset::fold_within(&plain, MAX_GROWTH);
+        let truncated = document.truncated || grew;
         let charset = if document.charset.is_empty() { "UTF-8" } else { document.charset };
         return Some(Text { folded, plain, charset, guessed: document.guessed, truncated });
     }
@@ -53,12 +56,13 @@ pub(super) fn read(entity: &Entity) -> Option<Text> {
         plain.push_str(&other);
         cut |= other_cut;
     }
+    let (folded, grew) = charset::fold_within(&plain, MAX_GROWTH);
     Some(Text {
-        folded: charset::fold(&plain),
+        folded,
         plain,
         charset: decoded.charset,
         guessed: decoded.guessed,
-        truncated: cut || bound < entity.content.len(),
+        truncated: cut || grew || bound < entity.content.len(),
     })
 }
 
@@ -138,9 +142,10 @@ fn header_text(entity: &Entity) -> Text {
     for (name, value) in message.fields() {
         plain.extend([name, ": ", &value, "\n"]);
     }
-    let truncated = plain.len() > entity.max_text_bytes;
+    let cut = plain.len() > entity.max_text_bytes;
     plain.truncate(plain.floor_char_boundary(entity.max_text_bytes));
-    Text { folded: charset::fold(&plain), plain, charset: "UTF-8", guessed: false, truncated }
+    let (folded, grew) = charset::fold_within(&plain, MAX_GROWTH);
+    Text { folded, plain, charset: "UTF-8", guessed: false, truncated: cut || grew }
 }
 
 /// What of `entity` is needed to find the passwords it names, later: see [`shown_text`]. Copies no

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Entities, Entity, Origin, Role};
 use crate::anomaly::Anomaly;
 use crate::charset::{self, Text};
-use crate::document::{Active, Document, Link, TextKind, extractors};
+use crate::document::{Active, Document, Link, Texts, extractors};
 use crate::filetype::{self, Identified};
 use crate::finding::Gap;
 use crate::ids::EntityId;
@@ -74,7 +74,7 @@ struct WireText<'a> {
 #[derive(Serialize, Deserialize)]
 struct WireDocument<'a> {
     formats: Vec<Cow<'a, str>>,
-    texts: Cow<'a, [(TextKind, String)]>,
+    texts: Cow<'a, Texts>,
     properties: Cow<'a, [(String, String)]>,
     links: Cow<'a, [Link]>,
     active: Cow<'a, [Active]>,

@@ -37,6 +37,20 @@ pub struct Client {
     /// The TLS version and cipher suite, such as `TLSv1.3 TLS13_AES_256_GCM_SHA384`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
+    /// The name it logged in with by AUTH (RFC 4954).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login: Option<String>,
+    /// Whether it may send to anybody: it is in a trusted network, or logged in. Its mail is ours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_ours: bool,
+}
+
+impl Client {
+    /// The client at an address, of which nothing else is known.
+    #[must_use]
+    pub fn new(ip: IpAddr) -> Self {
+        Self { ip, helo: String::new(), tls: None, login: None, is_ours: false }
+    }
 }
 
 /// One `RCPT TO`.

@@ -372,7 +372,9 @@ mod tests {
 
     #[test]
     fn clean_base64_of_any_length_and_line_length() {
-        let content: Vec<u8> = (0..100_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let content: Vec<u8> = (0..100_000_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0])
+            .collect();
         for length in [0, 1, 2, 3, 24_575, 24_576, 24_577, 99_999, 100_000] {
             let digits = base64_simd::STANDARD.encode_to_string(&content[..length]);
             for line in [4, 76, 77, 998, 200_000] {

@@ -1,3 +1,4 @@
-//! Report formats: delivery status notifications.
+//! Report formats: delivery status notifications, authentication results.
 
+pub mod authentication_results;
 pub mod dsn;

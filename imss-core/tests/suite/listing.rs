@@ -107,7 +107,7 @@ fn describe(out: &mut String, entities: &Entities, entity: &Entity) -> std::fmt:
     writeln!(out, "  read by {}", document.formats.join(", "))?;
     for kind in KINDS {
         let pieces = document.texts.iter().filter(|(other, _)| *other == kind);
-        let all: Vec<&str> = pieces.map(|(_, text)| text.as_str()).collect();
+        let all: Vec<&str> = pieces.map(|(_, text)| text).collect();
         text(out, &format!("{kind:?}").to_lowercase(), &all.join("\n"))?;
     }
     for (name, value) in &document.properties {

@@ -18,7 +18,7 @@ use crate::archive::le::{u16_at, u32_at};
 use crate::archive::passwords::may_try;
 use crate::archive::{Missing, Passwords, stream};
 use crate::finding::GapReason;
-use crate::limits::{Budget, Limit};
+use crate::limits::{Budget, Limit, RATIO_FROM};
 
 /// Largest dictionary that an LZMA entry gets, in octets. Larger claims are cut to it: allocation
 /// must not follow a claim.
@@ -133,7 +133,7 @@ fn header(storage: &Storage, packed: usize, budget: &Budget<'_>) -> Option<[u8; 
     // Some decoders of old methods produce everything at once, so the claim is cut to what may be
     // produced at all.
     let packed = packed as u64;
-    let plausible = packed.saturating_mul(budget.limits().max_ratio).max(1 << 20);
+    let plausible = packed.saturating_mul(budget.limits().max_ratio).max(RATIO_FROM);
     let most = plausible.min(budget.limits().max_entity_bytes).min(budget.bytes_left());
     let size = storage.size.min(most.saturating_add(1)).min(u64::from(u32::MAX) - 1);
     let mut header = [0; 31];

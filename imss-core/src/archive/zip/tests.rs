@@ -189,7 +189,7 @@ fn cut_archives_give_what_is_there() {
 
 #[test]
 fn bombs_end_at_limits() {
-    let zeros = vec![0; 8 << 20];
+    let zeros = vec![0; 9 << 20];
     let single = written(CompressionMethod::Deflated, &[("zeros", &zeros)]);
     let found = unpack(&Zip, single, &Limits::default());
     assert_eq!(found.members[0].missing.as_ref().unwrap().detail, "ratio limit");

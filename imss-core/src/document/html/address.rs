@@ -104,7 +104,7 @@ impl Data {
         let mut words = head.split(';').map(str::trim);
         let media_type = words.next().unwrap_or_default().to_owned();
         let content = if words.any(|word| word == "base64") {
-            sink::base64(&String::from_utf8_lossy(&body).replace('-', "+").replace('_', "/"))?
+            sink::base64_url(&String::from_utf8_lossy(&body))?
         } else {
             body
         };

@@ -154,6 +154,25 @@ impl Element {
         )
     }
 
+    /// Whether a start tag of this ends any open element: see [`Element::ends`].
+    pub(super) fn may_end(self) -> bool {
+        use Element as E;
+        matches!(
+            self,
+            E::Paragraph
+                | E::Block
+                | E::Table
+                | E::Item
+                | E::Form
+                | E::Cell
+                | E::Row
+                | E::Option
+                | E::RubyReading
+                | E::RubyMark
+                | E::Anchor
+        )
+    }
+
     /// Whether a start tag of this ends an open element `open` before it (HTML §13.1.2.4).
     pub(super) fn ends(self, open: Self) -> bool {
         use Element as E;

@@ -9,6 +9,7 @@
 
 mod address;
 mod element;
+mod open;
 mod page;
 mod reader;
 mod references;
@@ -20,6 +21,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use bytes::Bytes;
 use memchr::memmem;
 
 use self::reader::{Reader, Syntax};
@@ -32,8 +34,10 @@ use crate::limits::{Budget, Limit};
 /// Pages inside pages (`srcdoc`) that are read, and how deep.
 const MAX_PAGES: usize = 100;
 const MAX_DEPTH: usize = 4;
-/// Tags between two looks at the clock.
+/// Tags between two charges.
 const STRIDE: usize = 1_024;
+/// What a tag costs besides its octets.
+const STEPS: usize = 16;
 
 /// Reads pages.
 pub(super) struct Html;
@@ -58,9 +62,9 @@ impl Extractor for Html {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Piece),
     ) -> Result<(), UnpackError> {
-        let text = match simdutf8::basic::from_utf8(source.content) {
-            Ok(text) => text.into(),
-            Err(_) => String::from_utf8_lossy(source.content),
+        let text: Bytes = match simdutf8::basic::from_utf8(source.content) {
+            Ok(_) => source.content.clone(),
+            Err(_) => String::from_utf8_lossy(source.content).into_owned().into(),
         };
         let is_xml = matches!(source.detected.extension, "xhtml" | "svg" | "wsf" | "sct");
         let syntax = if is_xml { Syntax::Xml } else { Syntax::Html };
@@ -76,7 +80,7 @@ impl Extractor for Html {
                 if pages > MAX_PAGES {
                     return Err(UnpackError::Limit(Limit::Layers));
                 }
-                next.extend(read(&page, Syntax::Html, true, &mut sink)?);
+                next.extend(read(&page.into(), Syntax::Html, true, &mut sink)?);
             }
             inner = next;
         }
@@ -87,13 +91,14 @@ impl Extractor for Html {
     }
 }
 
-/// Reads one page and hands over what it holds, but for the pages inside.
+/// Reads one page in UTF-8 and hands over what it holds, but for the pages inside.
 fn read(
-    text: &str,
+    octets: &Bytes,
     syntax: Syntax,
     shows: bool,
     sink: &mut Sink<'_, '_>,
 ) -> Result<Vec<String>, Limit> {
+    let text = simdutf8::basic::from_utf8(octets).unwrap_or_default();
     sink.budget.charge_work(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
     // One octet more than is kept shows that there was more.
     let max = sink.budget.limits().max_text_bytes.saturating_add(8);
@@ -102,10 +107,11 @@ fn read(
     while reader.step() {
         steps = steps.saturating_add(1);
         if steps.is_multiple_of(STRIDE) {
-            sink.budget.check_stop()?;
+            let work = STRIDE.saturating_mul(STEPS).saturating_add(reader.take_work());
+            sink.budget.charge_work(u64::try_from(work).unwrap_or(u64::MAX))?;
         }
     }
-    report::report(reader.finish(), shows, sink)
+    report::report(reader.finish(), octets, shows, sink)
 }
 
 /// The text of `page`, hidden text after what is shown, and whether it was cut at `max_bytes`.

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use super::address;
 use super::element::{Attributes, Element, Name};
+use super::open::{Stack, State};
 use super::page::{Form, MAX_FOUND, Page, ScriptOrigin};
 use super::references::{self, Place};
 use super::style::{self, Look, Sheet};
@@ -16,10 +17,6 @@ use super::token::{Token, Tokens};
 use super::writer::Writer;
 use crate::document::{ActiveKind, LinkKind, sink};
 
-/// Open elements that are kept; those further inside look like the last one.
-const MAX_OPEN: usize = 2_048;
-/// Open elements that an end tag is looked for in.
-const MAX_LOOKED_AT: usize = 256;
 /// Octets of a label.
 const MAX_LABEL: usize = 1 << 10;
 
@@ -28,32 +25,6 @@ const MAX_LABEL: usize = 1 << 10;
 pub(super) enum Syntax {
     Html,
     Xml,
-}
-
-/// An element that is not closed yet.
-#[derive(Debug, Clone, Copy)]
-struct Open<'a> {
-    name: &'a str,
-    element: Element,
-    state: State,
-}
-
-/// How text is shown.
-#[derive(Debug, Clone, Copy, Default)]
-struct State {
-    gone: bool,
-    unseen: bool,
-    tiny: bool,
-    /// Letters in the colour of what is behind them.
-    blended: bool,
-    reading: bool,
-    dropped: bool,
-}
-
-impl State {
-    fn is_hidden(self) -> bool {
-        self.gone || self.unseen || self.tiny || self.blended
-    }
 }
 
 /// A link whose label is being read.
@@ -68,8 +39,7 @@ pub(super) struct Reader<'a> {
     tokens: Tokens<'a>,
     attributes: Attributes<'a>,
     syntax: Syntax,
-    open: Vec<Open<'a>>,
-    pictures: usize,
+    open: Stack<'a>,
     sheet: Sheet,
     shown: Writer,
     hidden: Writer,
@@ -88,8 +58,7 @@ impl<'a> Reader<'a> {
             tokens,
             attributes: Attributes::default(),
             syntax,
-            open: Vec::new(),
-            pictures: 0,
+            open: Stack::default(),
             sheet: Sheet::default(),
             shown: Writer::new(max_bytes, (page.len() / 4).min(max_bytes)),
             hidden: Writer::new(max_bytes, 0),
@@ -113,6 +82,11 @@ impl<'a> Reader<'a> {
         true
     }
 
+    /// Steps of work since this was last asked that the length of the page does not tell.
+    pub(super) fn take_work(&mut self) -> usize {
+        self.open.take_misses()
+    }
+
     /// What was found.
     pub(super) fn finish(mut self) -> Page<'a> {
         self.end_anchor();
@@ -124,7 +98,7 @@ impl<'a> Reader<'a> {
     }
 
     fn state(&self) -> State {
-        self.open.last().map_or_else(State::default, |open| open.state)
+        self.open.state()
     }
 
     fn writer(&mut self) -> &mut Writer {
@@ -139,7 +113,7 @@ impl<'a> Reader<'a> {
     }
 
     fn is_foreign(&self) -> bool {
-        self.syntax == Syntax::Xml || self.pictures > 0
+        self.syntax == Syntax::Xml || self.open.in_picture()
     }
 
     /// Text with references.
@@ -149,7 +123,15 @@ impl<'a> Reader<'a> {
         }
         let writer = self.writer();
         let mut rest = text;
-        while let Some(at) = memchr::memchr(b'&', rest.as_bytes()) {
+        let mut from = 0_usize;
+        while let Some(at) = memchr::memchr(b'&', rest.as_bytes().get(from..).unwrap_or_default()) {
+            let at = from.saturating_add(at);
+            let next = rest.as_bytes().get(at.saturating_add(1));
+            if !next.is_some_and(|octet| octet.is_ascii_alphanumeric() || *octet == b'#') {
+                from = at.saturating_add(1);
+                continue;
+            }
+            from = 0;
             let (before, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
             writer.text(before);
             let length = match references::read(after, Place::Text) {
@@ -183,7 +165,7 @@ impl<'a> Reader<'a> {
     fn start(&mut self, name: &'a str, closed: bool) {
         let element = Element::of(name);
         self.attributes.set(self.tokens.attributes());
-        self.end_implied(element);
+        self.ending(|open| open.end_implied(element));
         if element.breaks_line() {
             self.line();
         } else if element == Element::Cell {
@@ -191,12 +173,9 @@ impl<'a> Reader<'a> {
         }
         let state = self.state_inside(name, element);
         let has_content = !(element.is_void() || closed && self.is_foreign());
-        if has_content && self.open.len() < MAX_OPEN {
-            self.open.push(Open { name, element, state });
-            if element == Element::Svg {
-                self.pictures = self.pictures.saturating_add(1);
-                self.tokens.foreign = true;
-            }
+        if has_content {
+            self.open.push(name, element, state);
+            self.tokens.foreign = self.is_foreign();
         }
         self.addresses(name, element);
         self.handlers();
@@ -374,7 +353,7 @@ impl<'a> Reader<'a> {
                         page.address(LinkKind::Load, address::clean(one.trim_matches('\'')));
                     });
                 }
-                Name::To if self.pictures > 0 || self.syntax == Syntax::Xml => {
+                Name::To if self.open.in_picture() || self.syntax == Syntax::Xml => {
                     for one in value.split(';') {
                         let one = address::clean(one);
                         if address::script(&one).is_some() {
@@ -476,49 +455,21 @@ impl<'a> Reader<'a> {
             Element::Form => self.form = None,
             _ => {}
         }
-        let is_it = |open: &Open<'_>| open.name.eq_ignore_ascii_case(name);
-        let place = self.open.iter().rev().take(MAX_LOOKED_AT).position(is_it);
         if element.breaks_line() {
             self.line();
         } else if element == Element::Cell {
             self.writer().space();
         }
-        if let Some(place) = place {
-            let keep = self.open.len().saturating_sub(place).saturating_sub(1);
-            self.close(keep);
-        }
+        self.ending(|open| open.end(name));
         if element.breaks_line() {
             self.line();
         }
     }
 
-    /// Ends elements that a browser ends when another starts.
-    fn end_implied(&mut self, next: Element) {
-        let mut place = None;
-        for (index, open) in self.open.iter().enumerate().rev().take(MAX_LOOKED_AT) {
-            let in_table = matches!(open.element, Element::Cell | Element::Row);
-            if next.ends(open.element) {
-                place = Some(index);
-                if !in_table {
-                    break;
-                }
-            } else if open.element == Element::Table
-                || open.element.is_scope() && !matches!(next, Element::Cell | Element::Row)
-            {
-                break;
-            }
-        }
-        if let Some(place) = place {
-            self.close(place);
-        }
-    }
-
-    fn close(&mut self, keep: usize) {
-        let ended = self.open.get(keep..).unwrap_or_default();
-        let pictures = ended.iter().filter(|open| open.element == Element::Svg).count();
-        self.pictures = self.pictures.saturating_sub(pictures);
+    /// Ends elements, and the line of hidden text with what hides it.
+    fn ending(&mut self, end: impl FnOnce(&mut Stack<'a>)) {
         let was_hidden = self.state().is_hidden();
-        self.open.truncate(keep);
+        end(&mut self.open);
         if was_hidden && !self.state().is_hidden() {
             self.hidden.new_line();
         }

@@ -6,9 +6,12 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::address::{self, Data};
 use super::page::{Form, Page, Script, ScriptOrigin};
-use crate::document::script::{self, source};
+use crate::document::script;
+use crate::document::script::source::{self, Builder};
 use crate::document::sink::{self, Sink};
 use crate::document::{ActiveKind, LinkKind};
 use crate::filetype::{self, FileType, TypeGroup};
@@ -23,9 +26,10 @@ const MIN_FILE: usize = 8;
 /// Octets of a script up to which its literals are put together.
 const MAX_JOINED: usize = 32 << 20;
 
-/// Hands over what is in `page`, but for the pages inside.
+/// Hands over what is in `page`, which is read from `holder`, but for the pages inside.
 pub(super) fn report(
     page: Page<'_>,
+    holder: &Bytes,
     shows: bool,
     sink: &mut Sink<'_, '_>,
 ) -> Result<Vec<String>, Limit> {
@@ -47,7 +51,7 @@ pub(super) fn report(
     }
     let mut files = Files { left: MAX_FILES };
     files.addresses(&page.data, sink)?;
-    let seen = scripts(&page, &mut files, sink)?;
+    let seen = scripts(&page, holder, &mut files, sink)?;
     forms(&page, seen.asks_password, sink);
     Ok(page.pages)
 }
@@ -82,10 +86,15 @@ struct Seen {
     asks_password: bool,
 }
 
-fn scripts(page: &Page<'_>, files: &mut Files, sink: &mut Sink<'_, '_>) -> Result<Seen, Limit> {
+fn scripts(
+    page: &Page<'_>,
+    holder: &Bytes,
+    files: &mut Files,
+    sink: &mut Sink<'_, '_>,
+) -> Result<Seen, Limit> {
     let mut seen = Seen::default();
     let mut told: Vec<Cow<'_, str>> = Vec::new();
-    let (mut rest, mut all) = (String::new(), String::new());
+    let (mut rest, mut builder) = (String::new(), Builder::default());
     let mut members = 0_usize;
     for Script { origin, text } in &page.scripts {
         if let Some(what) = what(origin)
@@ -97,13 +106,18 @@ fn scripts(page: &Page<'_>, files: &mut Files, sink: &mut Sink<'_, '_>) -> Resul
         }
         sink.budget.charge_work(u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_mul(4))?;
         let (plain, decodes) = match sink::cut(text, MAX_JOINED) {
-            joined if joined.len() == text.len() => source::plain(joined),
-            _ => (text.clone().into_owned(), false),
+            joined if joined.len() == text.len() => {
+                let (plain, decodes) = source::plain(joined);
+                (Cow::Owned(plain), decodes)
+            }
+            _ => {
+                sink.left_out(Limit::Text);
+                (Cow::Borrowed(text.as_ref()), false)
+            }
         };
         if *origin != ScriptOrigin::Data {
             seen.asks_password |= source::asks_password(&plain);
-            all.push_str(&plain);
-            all.push('\n');
+            builder.see(&plain);
             if acts_alone(origin) {
                 source::redirects(&plain).iter().for_each(|to| redirect(&page.base, to, sink));
             }
@@ -111,7 +125,7 @@ fn scripts(page: &Page<'_>, files: &mut Files, sink: &mut Sink<'_, '_>) -> Resul
             let is_element = matches!(origin, ScriptOrigin::Element(_));
             if is_element && members < MAX_SCRIPTS {
                 members = members.saturating_add(1);
-                sink.code("script", text.clone().into_owned())?;
+                sink.code("script", shared(holder, text))?;
             } else {
                 rest.push_str(text);
                 rest.push('\n');
@@ -119,16 +133,26 @@ fn scripts(page: &Page<'_>, files: &mut Files, sink: &mut Sink<'_, '_>) -> Resul
         }
         files.literals(&plain, sink)?;
         if decodes {
-            sink.code("decoded", plain)?;
+            sink.code("decoded", plain.into_owned())?;
         }
     }
     if !rest.is_empty() {
         sink.code("handlers", rest)?;
     }
-    if let Some(words) = source::builds_file(&all) {
+    if let Some(words) = builder.words() {
         sink.active(ActiveKind::Smuggling, &words);
     }
     Ok(seen)
+}
+
+/// `text` as octets, without a copy if it is a piece of `holder`.
+fn shared(holder: &Bytes, text: &str) -> Bytes {
+    let start = text.as_ptr().addr().checked_sub(holder.as_ptr().addr());
+    let range = start.map(|start| start..start.saturating_add(text.len()));
+    match range.filter(|range| range.end <= holder.len()) {
+        Some(range) => holder.slice(range),
+        None => Bytes::copy_from_slice(text.as_bytes()),
+    }
 }
 
 /// What is told of a script; nothing of data.

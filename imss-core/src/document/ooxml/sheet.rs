@@ -17,7 +17,7 @@ use crate::limits::Limit;
 /// Ranges of hidden columns.
 const MAX_RANGES: usize = 1_000;
 /// Octets of code kept for one macro sheet.
-const MAX_CODE: usize = 4 << 20;
+pub(super) const MAX_CODE: usize = 4 << 20;
 
 /// What a sheet needs from its workbook.
 pub(super) struct Context<'a> {
@@ -213,7 +213,9 @@ impl Sheet<'_> {
             self.row.formula(&cell.place, &cell.formula, sink)?;
             formula::report(&cell.formula, sink);
         }
-        if self.context.is_macro && self.code.len() < MAX_CODE {
+        if self.context.is_macro && self.code.len() >= MAX_CODE {
+            sink.left_out(Limit::EntityBytes);
+        } else if self.context.is_macro {
             let what = if cell.formula.is_empty() { value } else { cell.formula.as_str() };
             if !what.is_empty() {
                 let sign = if cell.formula.is_empty() { "" } else { "=" };

@@ -422,8 +422,9 @@ fn a_whole_file() {
     let message = Message::parse(raw.into(), &limits);
     let entities = Entities::extract(&message, &limits, &StopFlag::new());
     assert_eq!(entities.gaps(), []);
-    let text = entities.iter().find_map(|entity| entity.document.as_ref()).map(|d| d.text());
-    assert_eq!(text.as_deref(), Some("\u{898b}\u{7a4d}\n"));
+    let text =
+        entities.iter().find_map(|entity| entity.document.as_ref()).map(|d| d.texts.as_str());
+    assert_eq!(text, Some("\u{898b}\u{7a4d}\n"));
 }
 
 #[test]

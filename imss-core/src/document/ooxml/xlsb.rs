@@ -6,11 +6,13 @@
 
 use super::rels::Relations;
 use super::row::Row;
+use super::sheet::MAX_CODE;
 use super::workbook::{Sheet, Strings, defined_name, state_property};
 use crate::archive::UnpackError;
 use crate::archive::le::{u16_at, u32_at};
 use crate::document::sink::Sink;
 use crate::document::{ActiveKind, TextKind, formula};
+use crate::limits::Limit;
 
 /// What a record costs besides its octets.
 const STEPS: u64 = 16;
@@ -159,8 +161,10 @@ pub(super) fn sheet(
                     row.formula("", &value.formula, sink)?;
                     formula::report(&value.formula, sink);
                 }
-                if is_macro {
+                if is_macro && code.len() < MAX_CODE {
                     code.extend([value.text.as_str(), "\t", &value.formula, "\n"]);
+                } else if is_macro {
+                    sink.left_out(Limit::EntityBytes);
                 }
             }
             494 => hyperlink(data, relations, sink),

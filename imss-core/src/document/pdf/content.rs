@@ -14,6 +14,7 @@ use super::font::Font;
 use super::layout::Chunk;
 use super::object::{Dict, Lexer, Token, Value};
 use super::{Reader, text_string};
+use crate::archive::UnpackError;
 use crate::limits::Limit;
 
 /// Forms inside forms.
@@ -414,7 +415,11 @@ impl<'p, 'a, 'b> Painter<'p, 'a, 'b> {
         let Some(dict) = store.objects.get(place).and_then(super::store::Object::dict) else {
             return Ok(());
         };
-        if dict.name(b"Subtype") != Some(b"Form") || self.depth >= MAX_FORMS {
+        if dict.name(b"Subtype") != Some(b"Form") {
+            return Ok(());
+        }
+        if self.depth >= MAX_FORMS {
+            self.reader.trouble.get_or_insert(UnpackError::Limit(Limit::Layers));
             return Ok(());
         }
         let times = self.canvas.drawn.entry(place).or_insert(0);

@@ -6,7 +6,7 @@
 
 use super::object::{Dict, Value};
 use super::{Reader, text_string, xml};
-use crate::archive::Member;
+use crate::archive::{Member, UnpackError};
 use crate::document::{ActiveKind, LinkKind, Piece, TextKind};
 use crate::limits::Limit;
 
@@ -154,7 +154,11 @@ impl Reader<'_, '_> {
     }
 
     fn code(&mut self, source: String) -> Result<(), Limit> {
-        if source.trim().is_empty() || source.len() > MAX_SCRIPT || !self.is_new(&source) {
+        if source.len() > MAX_SCRIPT {
+            self.trouble.get_or_insert(UnpackError::Limit(Limit::Text));
+            return Ok(());
+        }
+        if source.trim().is_empty() || !self.is_new(&source) {
             return Ok(());
         }
         self.active(ActiveKind::Script, &source);

@@ -14,6 +14,7 @@ use super::layout;
 use super::object::{Dict, Value};
 use super::store::Object;
 use crate::anomaly::AnomalyKind;
+use crate::archive::UnpackError;
 use crate::document::{Piece, TextKind};
 use crate::limits::Limit;
 
@@ -132,13 +133,16 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The places of a page's content streams: the latest, and what they replaced.
-    fn contents(&self, page: &Dict) -> (Vec<usize>, Vec<usize>) {
+    fn contents(&mut self, page: &Dict) -> (Vec<usize>, Vec<usize>) {
         let store = self.store;
         let Some(value) = page.get(b"Contents") else { return (Vec::new(), Vec::new()) };
         let list = match store.resolve(value) {
             Value::Array(list) => list.as_slice(),
             _ => std::slice::from_ref(value),
         };
+        if list.len() > MAX_STREAMS {
+            self.trouble.get_or_insert(UnpackError::Limit(Limit::EntityBytes));
+        }
         let (mut current, mut replaced) = (Vec::new(), Vec::new());
         for item in list.iter().take(MAX_STREAMS) {
             let Value::Ref(number) = item else { continue };

@@ -238,27 +238,48 @@ fn assigned(after: &str) -> Option<String> {
     (!target.trim().is_empty()).then(|| target.trim().to_owned())
 }
 
-/// The words by which a page builds a file and saves it; nothing if it does not.
-pub(crate) fn builds_file(source: &str) -> Option<String> {
-    let has = |word: &str| memmem::find(source.as_bytes(), word.as_bytes()).is_some();
-    let content = ["new Blob", "new File(", "MSBlobBuilder"].into_iter().find(|word| has(word));
-    let address = ["createObjectURL", "msSaveOrOpenBlob", "msSaveBlob", "FileSystem"];
-    let address = address.into_iter().find(|word| has(word));
-    let saves = [
-        ".download",
-        "'download'",
-        "\"download\"",
-        "msSave",
-        "saveAs(",
-        ".click(",
-        "location",
-        "window.open(",
+/// The words by which scripts build a file and save it.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    /// For each group the place of the first of its words that was seen.
+    found: [Option<usize>; 4],
+}
+
+impl Builder {
+    const WORDS: [&[&str]; 4] = [
+        &["new Blob", "new File(", "MSBlobBuilder"],
+        &["createObjectURL", "msSaveOrOpenBlob", "msSaveBlob", "FileSystem"],
+        &[
+            ".download",
+            "'download'",
+            "\"download\"",
+            "msSave",
+            "saveAs(",
+            ".click(",
+            "location",
+            "window.open(",
+        ],
+        &["atob(", "charCodeAt", "fromCharCode", "Uint8Array"],
     ];
-    let saves = saves.into_iter().find(|word| has(word));
-    let (content, address, saves) = (content?, address?, saves?);
-    let decodes =
-        ["atob(", "charCodeAt", "fromCharCode", "Uint8Array"].into_iter().find(|word| has(word));
-    Some([content, address, saves, decodes.unwrap_or_default()].join(" ").trim().to_owned())
+
+    /// Looks at one more script of a page.
+    pub(crate) fn see(&mut self, source: &str) {
+        for (found, words) in self.found.iter_mut().zip(Self::WORDS) {
+            // Words after one that was seen do not matter.
+            let wanted = words.iter().take(found.unwrap_or(words.len()));
+            let has = |word: &&str| memmem::find(source.as_bytes(), word.as_bytes()).is_some();
+            *found = wanted.clone().position(has).or(*found);
+        }
+    }
+
+    /// The words; nothing unless a file is built and saved.
+    pub(crate) fn words(&self) -> Option<String> {
+        let mut words = self.found.iter().zip(Self::WORDS);
+        let mut next = || words.next().and_then(|(found, words)| words.get((*found)?));
+        let (content, address, saves) = (next()?, next()?, next()?);
+        let decodes = next().copied().unwrap_or_default();
+        Some([content, address, saves, decodes].join(" ").trim().to_owned())
+    }
 }
 
 /// Whether a script makes a password field.
@@ -293,7 +314,7 @@ impl Content<'_> {
     /// The octets.
     pub(crate) fn decode(self) -> Option<Vec<u8>> {
         match self {
-            Self::Base64(text) => sink::base64(&text.replace('-', "+").replace('_', "/")),
+            Self::Base64(text) => sink::base64_url(text),
             Self::Hex(text) => {
                 let digit = |octet: u8| char::from(octet).to_digit(16);
                 let pairs = text.as_bytes().as_chunks::<2>().0;

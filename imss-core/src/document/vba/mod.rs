@@ -164,6 +164,9 @@ impl<'a> Reader<'a, '_, '_> {
         let mut names = module.streams.iter().chain([&module.name]);
         let member = names.find_map(|name| self.stream(storage, name));
         let content = member.map(|member| member.content.clone()).unwrap_or_default();
+        // What of the source is missing may lie behind the end of what could be read.
+        let is_cut = member.is_some_and(|member| member.missing.is_some());
+        self.broken |= is_cut;
         self.budget.charge_work(content.len() as u64)?;
         let declared = content.get(module.offset..).unwrap_or_default();
         let mut expanded = decompress(declared, self.budget)?;
@@ -189,7 +192,7 @@ impl<'a> Reader<'a, '_, '_> {
             None => "bas",
         };
         // No octet of the source: removed. A stream that is missing as a whole is only broken.
-        let has_code = compiled.len() > 16;
+        let has_code = compiled.len() > 16 && !is_cut;
         if expanded.octets.is_empty() && has_code {
             let detail = format!("{}: compiled code without a source", module.name);
             self.active(ActiveKind::VbaStomped, &detail);

@@ -15,10 +15,12 @@ use crate::archive::le::{length, u16_at, u32_at, u64_at};
 use crate::archive::{Member, UnpackError};
 use crate::document::active::{Active, ActiveKind};
 use crate::document::{Link, LinkKind, Piece, TextKind, codepage};
-use crate::limits::Budget;
+use crate::limits::{Budget, Limit};
 
 /// Octets of one macro sheet's text.
 const MAX_CODE: usize = 4 << 20;
+/// Octets of one line; the rest of the row goes on the next.
+const MAX_LINE: usize = 64 << 10;
 /// Sheets, names and hidden rows kept.
 const MAX_KEPT: usize = 1 << 17;
 
@@ -50,9 +52,12 @@ pub(super) struct Reader<'a> {
     /// The cell whose text comes in the next record.
     waiting: Option<(u16, u16)>,
     code: String,
+    /// Whether code was left out.
+    is_cut: bool,
     object_is_note: bool,
     auto_names: Vec<String>,
-    /// Octets that formulas made since the last charge.
+    /// Octets that formulas and cells made since the last charge: one shared string may be in every
+    /// cell.
     made: usize,
 }
 
@@ -73,6 +78,7 @@ impl<'a> Reader<'a> {
             line: String::new(),
             waiting: None,
             code: String::new(),
+            is_cut: false,
             object_is_note: false,
             auto_names: Vec::new(),
             made: 0,
@@ -131,7 +137,7 @@ impl<'a> Reader<'a> {
                 (self.out)(Piece::Active(Active::new(ActiveKind::AutoRun, name)));
             }
         }
-        Ok(())
+        if self.is_cut { Err(Limit::EntityBytes.into()) } else { Ok(()) }
     }
 
     fn begin(&mut self, record: &Record<'_>) {
@@ -370,6 +376,8 @@ impl<'a> Reader<'a> {
     fn code_line(&mut self, row: u16, column: u16, text: &str) {
         if self.code.len() < MAX_CODE {
             self.code.extend([&cell_name(row, column), ": ", text, "\n"]);
+        } else {
+            self.is_cut = true;
         }
     }
 
@@ -378,6 +386,7 @@ impl<'a> Reader<'a> {
         if text.is_empty() {
             return;
         }
+        self.made = self.made.saturating_add(text.len());
         if self.is_macro() {
             self.code_line(row, column, text);
         }
@@ -393,6 +402,9 @@ impl<'a> Reader<'a> {
             self.line.push('\t');
         }
         self.line.push_str(text);
+        if self.line.len() > MAX_LINE {
+            self.flush();
+        }
     }
 
     fn flush(&mut self) {

@@ -40,6 +40,11 @@ pub struct Dsn<'a> {
     pub ret: Option<DsnReturn>,
     /// In which language the human-readable part is.
     pub language: Language,
+    /// How text that is not ASCII is written.
+    pub charset: Charset,
+    /// The human-readable part in somebody's own words, instead of ours. `%HOST%`, `%RECEIVED%`, `%ID%`
+    /// and `%RECIPIENTS%` stand for what they say.
+    pub template: Option<&'a str>,
     /// About whom; at least one.
     pub recipients: &'a [Report<'a>],
     /// The message, or as much of its beginning as is at hand (at least the header section).
@@ -64,6 +69,17 @@ pub enum Language {
     Japanese,
     /// English, then Japanese.
     Both,
+}
+
+/// How text that is not ASCII is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Charset {
+    /// UTF-8.
+    #[default]
+    Utf8,
+    /// ISO-2022-JP (RFC 1468), seven bits, where it has all characters; else UTF-8.
+    Iso2022Jp,
 }
 
 /// What became of one recipient's copy.
@@ -101,6 +117,8 @@ pub enum Kind<'a> {
     Delivered,
     /// Handed to a host that gives no notifications.
     Relayed,
+    /// Sent on to several others in the recipient's place (RFC 3464 §2.3.3).
+    Expanded,
 }
 
 /// Builds the notification. `None` if the reverse-path is null or `recipients` is empty.

@@ -35,6 +35,7 @@ fn recipient(dsn: &Dsn<'_>, report: &Report<'_>, out: &mut String) {
         Kind::Delayed { .. } => "delayed",
         Kind::Delivered => "delivered",
         Kind::Relayed => "relayed",
+        Kind::Expanded => "expanded",
     };
     push(out, "Action", action);
     let (class, subject, detail) = report.status;

@@ -17,7 +17,7 @@ fn report<'a>(recipient: &'a ForwardPath, kind: Kind<'a>) -> Report<'a> {
             Kind::Failed => (5, 1, 1),
             Kind::Expired => (4, 4, 7),
             Kind::Delayed { .. } => (4, 4, 1),
-            Kind::Delivered | Kind::Relayed => (2, 0, 0),
+            Kind::Delivered | Kind::Relayed | Kind::Expanded => (2, 0, 0),
         },
         remote: Some("mx.example.com[192.0.2.1]:25"),
         reply: "550 5.1.1 no such user: the mailbox you asked for is not known here, sorry about it",
@@ -37,6 +37,8 @@ fn dsn<'a>(to: &'a ReversePath, recipients: &'a [Report<'a>], language: Language
         envid: Some("QQ+2B1"),
         ret: None,
         language,
+        charset: Charset::Utf8,
+        template: None,
         recipients,
         original: ORIGINAL,
         original_is_whole: true,
@@ -154,4 +156,56 @@ fn header_sections() {
     for (name, original, max, expected) in cases {
         assert_eq!(header_section(original, max), expected, "{name}");
     }
+}
+
+#[test]
+fn japanese_in_seven_bits() {
+    let (plain, sender) = (recipient("u@example.com"), sender());
+    let reports = [report(&plain, Kind::Failed)];
+    let dsn = Dsn { charset: Charset::Iso2022Jp, ..dsn(&sender, &reports, Language::Japanese) };
+    let built = build(&dsn).expect("a notification");
+    assert!(built.is_ascii());
+    let text = String::from_utf8(built.clone()).expect("ASCII");
+    assert!(text.contains("Content-Type: text/plain; charset=iso-2022-jp\r\n"), "{text}");
+    assert!(text.contains("Subject: =?ISO-2022-JP?B?"), "{text}");
+    let (decoded, _, wrong) = encoding_rs::ISO_2022_JP.decode(&built);
+    assert!(!wrong && decoded.contains("次の宛先にメールを配送できませんでした"), "{decoded}");
+    // What it has no characters for is written in UTF-8.
+    let dsn = Dsn { template: Some("😀 %ID%"), ..dsn };
+    let text = String::from_utf8(build(&dsn).expect("a notification")).expect("ASCII");
+    assert!(text.contains("charset=utf-8"), "{text}");
+}
+
+#[test]
+fn templates() {
+    let (plain, sender) = (recipient("u@example.com"), sender());
+    let mut one = report(&plain, Kind::Failed);
+    one.reply = "no %HOST% here";
+    let reports = [one];
+    let base = dsn(&sender, &reports, Language::English);
+    let cases = [
+        (
+            "values",
+            "At %HOST%:\n%RECIPIENTS%\nID %ID%, 100%",
+            "At gw.example.jp:\r\n  <u@example.com>",
+        ),
+        ("not twice", "%RECIPIENTS%", "no %HOST% here\r\n"),
+        ("no placeholders", "Sorry.", "\r\n\r\nSorry.\r\n\r\n--"),
+        ("unknown ones stay", "%WHO% %", "\r\n%WHO% %\r\n"),
+    ];
+    for (name, template, expected) in cases {
+        let dsn = Dsn { template: Some(template), ..base.clone() };
+        let text = String::from_utf8(build(&dsn).expect(name)).expect(name);
+        assert!(text.contains(expected), "{name}: {text}");
+        assert!(!text.replace("\r\n", "").contains(['\r', '\n']), "{name}");
+    }
+}
+
+#[test]
+fn expanded() {
+    let (plain, sender) = (recipient("list@example.com"), sender());
+    let reports = [report(&plain, Kind::Expanded)];
+    let built = build(&dsn(&sender, &reports, Language::English)).expect("a notification");
+    let text = String::from_utf8(built).expect("ASCII");
+    assert!(text.contains("\r\nAction: expanded\r\n"), "{text}");
 }

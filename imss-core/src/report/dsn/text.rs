@@ -1,11 +1,11 @@
 //! The human-readable part, in English and Japanese.
 //!
-//! In: the values of a [`Dsn`]. Out: a text part, US-ASCII as it is if that suffices, else UTF-8 in
-//! base64, and the subject.
+//! In: the values of a [`Dsn`]. Out: a text part, US-ASCII as it is if that suffices, else ISO-2022-JP as
+//! it is if so wanted and possible, else UTF-8 in base64; and the subject.
 
 use std::fmt::Write as _;
 
-use super::{Dsn, Kind, Language, Report, printable};
+use super::{Charset, Dsn, Kind, Language, Report, printable};
 
 /// A part: its header section, and its encoded body.
 pub(super) struct Part {
@@ -25,6 +25,7 @@ struct Words {
     retry_until: &'static str,
     delivered: &'static str,
     relayed: &'static str,
+    expanded: &'static str,
     closing: &'static str,
 }
 
@@ -38,6 +39,7 @@ const ENGLISH: Words = Words {
     retry_until: "Delivery will be tried until",
     delivered: "The message was delivered to:",
     relayed: "The message was handed on to a system that sends no such reports, for:",
+    expanded: "The message was sent on to others in the place of:",
     closing: "If you need help, send this report to your administrator. Queue ID:",
 };
 
@@ -51,6 +53,7 @@ const JAPANESE: Words = Words {
     retry_until: "配送を試みる期限:",
     delivered: "次の宛先にメールを配送しました:",
     relayed: "次の宛先へのメールを、配送通知に対応していないシステムに引き渡しました:",
+    expanded: "次の宛先のメールを、代わりの宛先に転送しました:",
     closing: "お困りの場合は、この通知を管理者にお送りください。キューID:",
 };
 
@@ -58,6 +61,7 @@ const JAPANESE: Words = Words {
 pub(super) fn human(dsn: &Dsn<'_>) -> Part {
     let mut text = String::new();
     match dsn.language {
+        _ if dsn.template.is_some() => fill(dsn, &mut text),
         Language::English => write_in(&ENGLISH, dsn, &mut text),
         Language::Japanese => write_in(&JAPANESE, dsn, &mut text),
         Language::Both => {
@@ -71,6 +75,10 @@ pub(super) fn human(dsn: &Dsn<'_>) -> Part {
             head: "Content-Type: text/plain; charset=us-ascii\r\n".to_owned(),
             body: text,
         };
+    }
+    if let Some(text) = iso_2022_jp(dsn, &text) {
+        let head = "Content-Type: text/plain; charset=iso-2022-jp\r\n".to_owned();
+        return Part { head, body: text };
     }
     let head = "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n";
     Part { head: head.to_owned(), body: base64_lines(text.as_bytes()) }
@@ -88,9 +96,48 @@ pub(super) fn subject(dsn: &Dsn<'_>) -> String {
     };
     match dsn.language {
         // Below 75 characters each, as RFC 2047 §2 asks.
-        Language::Japanese => format!("=?UTF-8?B?{}?=", base64(japanese.as_bytes())),
+        Language::Japanese => match iso_2022_jp(dsn, japanese) {
+            Some(text) => format!("=?ISO-2022-JP?B?{}?=", base64(text.as_bytes())),
+            None => format!("=?UTF-8?B?{}?=", base64(japanese.as_bytes())),
+        },
         Language::English | Language::Both => english.to_owned(),
     }
+}
+
+/// The text in ISO-2022-JP, if that is wanted and has all characters. It is ASCII with escapes.
+fn iso_2022_jp(dsn: &Dsn<'_>, text: &str) -> Option<String> {
+    if dsn.charset != Charset::Iso2022Jp {
+        return None;
+    }
+    let (octets, _, unmappable) = encoding_rs::ISO_2022_JP.encode(text);
+    String::from_utf8(octets.into_owned()).ok().filter(|_| !unmappable)
+}
+
+/// Fills the template.
+fn fill(dsn: &Dsn<'_>, text: &mut String) {
+    let words = if dsn.language == Language::Japanese { &JAPANESE } else { &ENGLISH };
+    let mut recipients = String::new();
+    dsn.recipients.iter().for_each(|report| write_recipient(words, report, &mut recipients));
+    let values = [
+        ("%HOST%", printable(dsn.hostname, 255)),
+        ("%RECEIVED%", printable(dsn.arrival_date, 100)),
+        ("%ID%", printable(dsn.queue_id, 100)),
+        ("%RECIPIENTS%", recipients.trim_end().into()),
+    ];
+    let mut rest = dsn.template.unwrap_or_default();
+    // Piece by piece: what a value holds is never taken for a variable.
+    while let Some(at) = rest.find('%') {
+        let (before, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        text.push_str(before);
+        let known = values.iter().find(|(name, _)| from.starts_with(name));
+        let (name, value) = known.map_or(("%", "%"), |(name, value)| (*name, value));
+        text.push_str(value);
+        rest = from.strip_prefix(name).unwrap_or_default();
+    }
+    text.push_str(rest);
+    let lines = text.replace("\r\n", "\n").replace('\r', " ").replace('\n', "\r\n");
+    *text = lines.trim_end().to_owned();
+    text.push_str("\r\n");
 }
 
 fn write_in(words: &Words, dsn: &Dsn<'_>, text: &mut String) {
@@ -107,6 +154,7 @@ fn write_in(words: &Words, dsn: &Dsn<'_>, text: &mut String) {
         (Kind::Delayed { will_retry_until: None }, words.delayed),
         (Kind::Delivered, words.delivered),
         (Kind::Relayed, words.relayed),
+        (Kind::Expanded, words.expanded),
     ];
     for (kind, heading) in sections {
         let mut reports = dsn.recipients.iter().filter(|one| is(one.kind, &kind)).peekable();
