@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use imss_core::authentication::AuthFacts;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::question::{Question, QuestionKey};
@@ -23,6 +24,8 @@ pub enum Answer {
     Version(String),
     /// What the ICAP server says.
     Icap(IcapAnswer),
+    /// What SPF, DKIM, DMARC and ARC say.
+    Authentication(Box<AuthFacts>),
 }
 
 /// What an ICAP server says of a content.
@@ -115,6 +118,15 @@ impl Answers {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) => Err(error.clone()),
             None => Err(LookupError::NotConfigured),
+        }
+    }
+
+    /// What is known about who sent the message, if that was asked and answered.
+    #[must_use]
+    pub fn authentication(&self) -> Option<&AuthFacts> {
+        match self.0.get(&QuestionKey::Authentication) {
+            Some(Ok(Answer::Authentication(facts))) => Some(facts),
+            _ => None,
         }
     }
 

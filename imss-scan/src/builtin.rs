@@ -2,6 +2,7 @@
 
 use imss_core::plan::ScanPlan;
 
+use crate::auth::engine::AuthEngine;
 use crate::content::attachment::AttachmentEngine;
 use crate::content::gtube::GtubeEngine;
 use crate::content::keywords::KeywordEngine;
@@ -48,5 +49,6 @@ pub(crate) fn engines(
     }
     engines.push(Box::new(GtubeEngine::new(plan)));
     engines.push(Box::new(DnsListEngine::new(plan)));
+    engines.push(Box::new(AuthEngine::new(plan, settings.auth)));
     if mistakes.is_empty() { Ok(engines) } else { Err(PlanError { mistakes }) }
 }

@@ -5,10 +5,11 @@
 //! answers; the same answers always give the same findings, so every scan can be replayed. A scan
 //! knows three results: clean, found, unknown. What was not looked at is a gap, never clean.
 //!
-//! Lookup clients are behind the features `dns`, `clamd` and `icap`, because they bring a runtime; YARA rules
+//! Lookup clients are behind the features `dns`, `auth`, `clamd` and `icap`, because they bring a runtime; YARA rules
 //! are behind `yara`, which brings a compiler.
 
 pub mod answer;
+pub mod auth;
 mod builtin;
 pub mod content;
 pub mod engine;
@@ -25,6 +26,6 @@ mod scanner;
 pub use answer::{Answer, Answers, IcapAnswer, LookupError};
 pub use engine::{Engine, Input, Outcome};
 pub use mistake::{Mistake, PlanError};
-pub use question::{Question, QuestionKey, Questions};
+pub use question::{AuthQuestion, Question, QuestionKey, Questions};
 pub use runner::{RunError, Runner};
 pub use scanner::{EngineRun, OutcomeWord, Scan, Scanner, Settings};

@@ -6,6 +6,8 @@
 use tokio::task::JoinSet;
 
 use crate::answer::{Answer, Answers, LookupError};
+#[cfg(feature = "auth")]
+use crate::auth::client::AuthClient;
 #[cfg(feature = "clamd")]
 use crate::malware::clamd;
 #[cfg(feature = "icap")]
@@ -27,6 +29,9 @@ pub struct Lookups {
     /// For an ICAP server.
     #[cfg(feature = "icap")]
     pub icap: Option<icap::Client>,
+    /// For SPF, DKIM, DMARC and ARC.
+    #[cfg(feature = "auth")]
+    pub auth: Option<AuthClient>,
 }
 
 impl Lookups {
@@ -74,7 +79,17 @@ impl Lookups {
                 Some(client) => client.scan(content).await,
                 None => Err(LookupError::NotConfigured),
             },
-            #[cfg(not(all(feature = "dns", feature = "clamd", feature = "icap")))]
+            #[cfg(feature = "auth")]
+            Question::Authentication(question) => match &self.auth {
+                Some(client) => client.authenticate(question).await,
+                None => Err(LookupError::NotConfigured),
+            },
+            #[cfg(not(all(
+                feature = "dns",
+                feature = "clamd",
+                feature = "icap",
+                feature = "auth"
+            )))]
             _ => Err(LookupError::NotConfigured),
         }
     }

@@ -3,6 +3,7 @@
 //! In: questions as engines think of them. Out: each question once, in the order of asking.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use imss_core::ids::EntityId;
@@ -35,6 +36,23 @@ pub enum Question {
         /// The content.
         content: Bytes,
     },
+    /// Who sent this message?
+    Authentication(Box<AuthQuestion>),
+}
+
+/// What authentication needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthQuestion {
+    /// The client's address.
+    pub ip: IpAddr,
+    /// The name in HELO or EHLO.
+    pub helo: String,
+    /// The reverse-path's mailbox; empty if it is null.
+    pub reverse_path: String,
+    /// Recipients of the envelope.
+    pub recipients: u32,
+    /// The message.
+    pub content: Bytes,
 }
 
 impl Question {
@@ -46,6 +64,7 @@ impl Question {
             Self::Clamd { entity, .. } => QuestionKey::Clamd(*entity),
             Self::ClamdVersion => QuestionKey::ClamdVersion,
             Self::Icap { entity, .. } => QuestionKey::Icap(*entity),
+            Self::Authentication(_) => QuestionKey::Authentication,
         }
     }
 }
@@ -63,16 +82,19 @@ pub enum QuestionKey {
     ClamdVersion,
     /// An entity sent to the ICAP server.
     Icap(EntityId),
+    /// Who sent the message.
+    Authentication,
 }
 
 impl QuestionKey {
-    /// Who is asked, in one word: `dns-list`, `clamd` or `icap`.
+    /// Who is asked, in one word: `dns-list`, `clamd`, `icap` or `authentication`.
     #[must_use]
     pub fn lookup(&self) -> &'static str {
         match self {
             Self::DnsList(_) => "dns-list",
             Self::Clamd(_) | Self::ClamdVersion => "clamd",
             Self::Icap(_) => "icap",
+            Self::Authentication => "authentication",
         }
     }
 }

@@ -18,6 +18,7 @@ use imss_core::plan::ScanPlan;
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answers;
+use crate::auth::AuthSettings;
 use crate::builtin;
 use crate::engine::{Engine, Input, Outcome};
 use crate::malware::digests::DigestList;
@@ -36,6 +37,8 @@ pub struct Settings {
     pub icap: bool,
     /// Sets of YARA rules. Always empty without the feature `yara`.
     pub yara: Vec<Arc<YaraRules>>,
+    /// Whose mail is authenticated, and whether that is asked for in any case.
+    pub auth: AuthSettings,
 }
 
 /// Engines and a compiled plan. Immutable: build a new one for a new plan.

@@ -19,7 +19,7 @@ use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError, NoRecords};
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::{Resolver, TokioResolver};
 use tokio::sync::Semaphore;
 
@@ -107,6 +107,83 @@ impl Client {
         };
         let in_time = tokio::time::timeout(self.timeout, asked).await;
         in_time.unwrap_or(Err(LookupError::TimedOut))
+    }
+
+    /// The names that the address tree gives for `ip` (RFC 1035 §3.5), at most
+    /// [`MAX_REVERSE_NAMES`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::addresses`].
+    pub async fn reverse_names(&self, ip: IpAddr) -> Result<Vec<String>, LookupError> {
+        let asked = async {
+            let _permit = self.free.acquire().await.map_err(|_| LookupError::Overloaded)?;
+            match self.resolver.lookup(Name::from(ip.to_canonical()), RecordType::PTR).await {
+                Ok(lookup) => Ok(names(&lookup)),
+                Err(error) => no_addresses(error).map(|_| Vec::new()),
+            }
+        };
+        let in_time = tokio::time::timeout(self.timeout, asked).await;
+        in_time.unwrap_or(Err(LookupError::TimedOut))
+    }
+
+    /// Whether `name` has the address `ip`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::addresses`].
+    pub async fn has_address(&self, name: &str, ip: IpAddr) -> Result<bool, LookupError> {
+        let ip = ip.to_canonical();
+        let kind = if ip.is_ipv4() { RecordType::A } else { RecordType::AAAA };
+        let asked = async {
+            let _permit = self.free.acquire().await.map_err(|_| LookupError::Overloaded)?;
+            let name = format!("{}.", name.trim_end_matches('.'));
+            match self.resolver.lookup(name, kind).await {
+                Ok(lookup) => {
+                    Ok(lookup.answers().iter().any(|record| record.data.ip_addr() == Some(ip)))
+                }
+                Err(error) => no_addresses(error).map(|_| false),
+            }
+        };
+        let in_time = tokio::time::timeout(self.timeout, asked).await;
+        in_time.unwrap_or(Err(LookupError::TimedOut))
+    }
+}
+
+/// Reverse names that are looked at; more are no mail server.
+pub const MAX_REVERSE_NAMES: usize = 10;
+
+fn names(lookup: &Lookup) -> Vec<String> {
+    let name = |record: &Record| match &record.data {
+        RData::PTR(name) => Some(name.to_utf8().trim_end_matches('.').to_owned()),
+        _ => None,
+    };
+    lookup.answers().iter().filter_map(name).take(MAX_REVERSE_NAMES).collect()
+}
+
+#[cfg(feature = "auth")]
+impl Client {
+    /// Records of `name`, those of its aliases included; none if it exists without such records.
+    pub(crate) async fn records(
+        &self,
+        name: Name,
+        kind: RecordType,
+    ) -> crate::auth::names::Records<RData> {
+        use crate::auth::names::NoAnswer;
+        let asked = async {
+            let _permit = self.free.acquire().await.map_err(|_| NoAnswer::Temporary)?;
+            match self.resolver.lookup(name, kind).await {
+                Ok(found) => Ok(found.answers().iter().map(|record| record.data.clone()).collect()),
+                Err(NetError::Dns(DnsError::NoRecordsFound(none))) => match absence(&none) {
+                    Ok(_) if none.response_code == ResponseCode::NXDomain => Err(NoAnswer::NoName),
+                    Ok(_) => Ok(Vec::new()),
+                    Err(_) => Err(NoAnswer::Temporary),
+                },
+                Err(_) => Err(NoAnswer::Temporary),
+            }
+        };
+        let in_time = tokio::time::timeout(self.timeout, asked).await;
+        in_time.unwrap_or(Err(NoAnswer::Temporary))
     }
 }
 

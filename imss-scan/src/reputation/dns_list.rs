@@ -126,7 +126,7 @@ fn addresses(name: &str, answers: &Answers) -> Result<Vec<IpAddr>, LookupError> 
 }
 
 /// The name to look up for an address (RFC 5782 §2.1, §2.4).
-fn query_name(address: IpAddr, zone: &str) -> String {
+pub(super) fn query_name(address: IpAddr, zone: &str) -> String {
     let mut name = String::with_capacity(zone.len().saturating_add(64));
     match address {
         IpAddr::V4(v4) => {

@@ -82,6 +82,8 @@ pub(crate) fn envelope(client: &str) -> Envelope {
             ip: client.parse().unwrap(),
             helo: "client.example".to_owned(),
             tls: None,
+            login: None,
+            is_ours: false,
         },
         reverse_path: ReversePath::parse("from@example.net", Syntax::default()).unwrap(),
         parameters: MailParameters::default(),

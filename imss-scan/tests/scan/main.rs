@@ -10,6 +10,8 @@ mod mail;
 
 mod active;
 mod attachments;
+#[cfg(feature = "auth")]
+mod auth;
 #[cfg(feature = "clamd")]
 mod clamd;
 #[cfg(feature = "dns")]

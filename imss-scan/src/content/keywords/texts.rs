@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use imss_core::charset::fold;
+use imss_core::charset::fold_within;
 use imss_core::entity::{Entity, Origin, Role};
 use imss_core::ids::EntityId;
 use imss_core::limits::Limits;
@@ -16,6 +16,9 @@ use imss_core::message::Message;
 use imss_core::plan::Place;
 
 use crate::engine::Input;
+
+/// Octets by which the folded lines of a header section may be longer than the lines.
+const MAX_GROWTH: usize = 1 << 20;
 
 /// One text.
 pub(super) struct View<'a> {
@@ -93,12 +96,16 @@ fn from_lines<'a>(
     lines: impl IntoIterator<Item = String>,
 ) -> View<'a> {
     let (mut plain, mut folded) = (String::new(), String::new());
+    let (mut growth, mut truncated) = (MAX_GROWTH, false);
     for line in lines {
-        folded.push_str(&fold(&line));
+        let (line_folded, is_cut) = fold_within(&line, growth);
+        growth = growth.saturating_sub(line_folded.len().saturating_sub(line.len()));
+        truncated |= is_cut;
+        folded.push_str(&line_folded);
         folded.push('\n');
         plain.push_str(&line);
         plain.push('\n');
     }
     let (plain, folded) = (Cow::Owned(plain), Cow::Owned(folded));
-    View { entity, place, plain, folded, truncated: false }
+    View { entity, place, plain, folded, truncated }
 }
