@@ -79,6 +79,8 @@ pub(crate) enum About {
     Known,
     /// A DNS list.
     DnsList,
+    /// Who sent it.
+    Authentication,
 }
 
 /// What must have been found for a condition to hold.
@@ -272,6 +274,9 @@ impl Compiler {
                 }
                 None => Check::Any(Vec::new()),
             },
+            Test::Authentication(query) => {
+                self.query(Query::Authentication(query.clone()), About::Authentication, asked)
+            }
             Test::RecipientsOutside(count) => Check::RecipientsOutside(*count),
             Test::Client(networks) => Check::Client(networks.clone()),
             Test::Unknown(reasons) => {

@@ -298,7 +298,10 @@ impl<'a> Known<'a> {
 
 /// Whether a gap leaves open if there is malware.
 fn concerns_malware(gap: &Gap) -> bool {
-    !matches!(gap.engine.as_ref(), "dns-lists" | "keywords" | "attachments" | "message" | "gtube")
+    !matches!(
+        gap.engine.as_ref(),
+        "dns-lists" | "authentication" | "keywords" | "attachments" | "message" | "gtube"
+    )
 }
 
 /// Whether an engine answers for malware (or the spam test message) and nothing else.
@@ -319,15 +322,18 @@ fn only_malware(engine: &str) -> bool {
 /// Whether a gap leaves a question open.
 fn concerns(gap: &Gap, about: About) -> bool {
     let engine = gap.engine.as_ref();
-    if matches!(engine, "dns-lists") {
+    if engine == "dns-lists" {
         return about == About::DnsList;
     }
-    if about == About::DnsList || only_malware(engine) {
+    if engine == "authentication" {
+        return about == About::Authentication;
+    }
+    if matches!(about, About::DnsList | About::Authentication) || only_malware(engine) {
         return false;
     }
     let everything = matches!(gap.reason, GapReason::Limit(Limit::Time) | GapReason::Crash);
     match about {
-        About::Known | About::DnsList => everything && engine == "message",
+        About::Known | About::DnsList | About::Authentication => everything && engine == "message",
         About::Header => everything || gap.reason == GapReason::Limit(Limit::Header),
         About::Attachments => everything || gap.reason == GapReason::Limit(Limit::Entities),
         About::Attachment { inside } => {

@@ -4,11 +4,13 @@
 //! message are escaped. Every sentence says what was looked at and which rule acted, so that
 //! nobody takes a delivery for a scan that did not happen.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use imss_core::authentication::AuthResult;
 use imss_core::envelope::Envelope;
 use imss_core::finding::{Finding, FindingKind, Findings, Gap};
-use imss_core::plan::{AttachmentQuery, MessageQuery, Query};
+use imss_core::plan::{AttachmentQuery, AuthQuery, MessageQuery, Query};
 
 use crate::decision::{Decision, Decisions, FinalAction, Outcome, TrailStep};
 use crate::model::{Reason, State};
@@ -96,6 +98,27 @@ pub fn question(query: &Query) -> String {
         Query::Attachment(query) => attachment(query),
         Query::Message(query) => message(query),
         Query::DnsList(list) => format!("dns-list \"{}\" ({})", list.name, list.zone),
+        Query::Authentication(query) => authentication(query),
+        other => format!("{other:?}"),
+    }
+}
+
+fn authentication(query: &AuthQuery) -> String {
+    fn list<T>(key: &str, all: &BTreeSet<T>, word: impl Fn(&T) -> String) -> String {
+        format!("{key} {}", all.iter().map(word).collect::<Vec<_>>().join(", "))
+    }
+    let results = |key: &str, all: &BTreeSet<AuthResult>| list(key, all, ToString::to_string);
+    match query {
+        AuthQuery::Spf(all) => results("spf", all),
+        AuthQuery::Dkim(all) => results("dkim", all),
+        AuthQuery::Dmarc(all) => results("dmarc", all),
+        AuthQuery::Arc(all) => results("arc", all),
+        AuthQuery::DmarcPolicy(all) => list("dmarc-policy", all, |one| one.as_str().to_owned()),
+        AuthQuery::Aligned(all) => list("aligned", all, |one| format!("{one:?}").to_lowercase()),
+        AuthQuery::SignedBy(all) => list("dkim-signed-by", all, ToString::to_string),
+        AuthQuery::UnsignedAuthor(all) => list("dkim-missing-for", all, ToString::to_string),
+        AuthQuery::PartlySigned => "dkim-partial".to_owned(),
+        AuthQuery::SignatureSeenMoreThan(count) => format!("dkim-seen more-than {count}"),
         other => format!("{other:?}"),
     }
 }
@@ -203,6 +226,7 @@ fn found(finding: &Finding) -> String {
         FindingKind::Attachment => "an attachment",
         FindingKind::Message => "the message",
         FindingKind::Reputation => "the client's reputation",
+        FindingKind::Authentication => "who sent it",
         _ => "a finding",
     };
     let mut text =

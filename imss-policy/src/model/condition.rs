@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use imss_core::finding::{FindingKind, Gap, GapReason};
-use imss_core::plan::{AttachmentQuery, MessageQuery, Place};
+use imss_core::plan::{AttachmentQuery, AuthQuery, MessageQuery, Place};
 use imss_core::verdict::{Score, Verdict};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,8 @@ pub enum Test {
     DnsList(String),
     /// The client's address is in one of these networks.
     Client(Vec<IpNet>),
+    /// Who sent it is, or is not, who they say.
+    Authentication(AuthQuery),
     /// Something was not looked at for one of these reasons.
     Unknown(BTreeSet<Reason>),
 }
@@ -168,7 +170,7 @@ pub enum Reason {
     Ambiguous,
     /// A format we can name but not open.
     Unsupported,
-    /// A DNS list did not answer, or answered nonsense.
+    /// A DNS list or a name server did not answer, or answered nonsense.
     Lookup,
     /// An engine is down, slow, or answered nonsense.
     Engine,
@@ -214,7 +216,9 @@ impl From<&Gap> for Reason {
             GapReason::Malformed => Self::Malformed,
             GapReason::Ambiguous => Self::Ambiguous,
             GapReason::Unsupported => Self::Unsupported,
-            GapReason::Engine if gap.engine == "dns-lists" => Self::Lookup,
+            GapReason::Engine if matches!(&*gap.engine, "dns-lists" | "authentication") => {
+                Self::Lookup
+            }
             GapReason::Engine => Self::Engine,
             GapReason::Crash => Self::Crash,
         }

@@ -7,6 +7,7 @@ use imss_core::plan::{AttachmentQuery, Container, MessageQuery, Place};
 use imss_core::verdict::Verdict;
 use toml::de::DeValue;
 
+use super::authentication;
 use super::names::{Kind, Names};
 use super::reader::{Fields, Sink, Value, wrong_type};
 use super::value;
@@ -98,6 +99,7 @@ pub(super) fn read(
     let mut tests = Vec::new();
     about_findings(sink, names, &mut fields, &mut tests);
     about_message(sink, &mut fields, &mut tests);
+    authentication::read(sink, &mut fields, &mut tests);
     all.extend(tests.into_iter().map(Condition::Test));
     if let DeValue::Table(table) = found.get_ref()
         && table.is_empty()

@@ -5,6 +5,7 @@
 //! key is a mistake, never ignored.
 
 mod actions;
+mod authentication;
 mod conditions;
 mod lists;
 mod mistake;

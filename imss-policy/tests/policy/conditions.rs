@@ -224,3 +224,29 @@ fn what_was_not_looked_at_is_neither_true_nor_false() {
         );
     }
 }
+
+#[test]
+fn authentication() {
+    let cases = [
+        ("{ spf = \"fail\" }", "spf fail"),
+        ("{ dkim = [\"fail\", \"permerror\"] }", "dkim fail, permerror"),
+        ("{ dmarc = \"fail\" }", "dmarc fail"),
+        ("{ dmarc-policy = [\"quarantine\", \"reject\"] }", "dmarc-policy quarantine, reject"),
+        ("{ arc = \"pass\" }", "arc pass"),
+        ("{ aligned = [\"spf\", \"dkim\"] }", "aligned spf, dkim"),
+        ("{ dkim-signed-by = [\"*.example.net\"] }", "dkim-signed-by *.example.net"),
+        ("{ dkim-missing-for = \"bank.example\" }", "dkim-missing-for bank.example"),
+        ("{ dkim-partial = true }", "dkim-partial"),
+        ("{ dkim-seen = { more-than = 500 } }", "dkim-seen more-than 500"),
+    ];
+    for (when, question) in cases {
+        assert_eq!(outcome(&asks(when).answer(question, "")), Outcome::Matched, "{when}");
+        assert_eq!(outcome(&asks(when)), Outcome::NotMatched, "{when}");
+        let unanswered = asks(when).gap(GapReason::Engine, "authentication", "");
+        assert_eq!(outcome(&unanswered), Outcome::Unknown, "{when}: nobody knows");
+        let elsewhere = asks(when).gap(GapReason::Engine, "dns-lists", "");
+        assert_eq!(outcome(&elsewhere), Outcome::NotMatched, "{when}: a gap elsewhere");
+    }
+    let malware = asks("{ malware = \"any\" }").gap(GapReason::Engine, "authentication", "");
+    assert_eq!(outcome(&malware), Outcome::NotMatched, "authentication says nothing of malware");
+}

@@ -134,7 +134,7 @@ pub(crate) fn envelope(from: &str, to: &[&str]) -> Envelope {
         parameters: RcptParameters::default(),
     };
     Envelope {
-        client: Client { ip: "192.0.2.7".parse().unwrap(), helo: String::new(), tls: None },
+        client: Client::new("192.0.2.7".parse().unwrap()),
         reverse_path: ReversePath::parse(from, Syntax::LAX).unwrap(),
         parameters: MailParameters::default(),
         recipients: to.iter().map(recipient).collect(),
