@@ -33,6 +33,13 @@ pub fn check(node: &Node) -> Result<ExitCode, Failure> {
     }
     println!("  data in {}", config.data_dir.display());
     println!("  next hop {}", config.outbound.routing.default);
+    for route in &config.outbound.routing.routes {
+        println!("  route {}", route.describe());
+    }
+    for one in &config.outbound.credentials {
+        println!("  logs in at {} as {}, password hidden", one.host, one.user);
+    }
+    println!("  TLS to others: {}", config.outbound_tls.policy.default.as_str());
     println!("policy: {}", name(config.policy.as_deref(), "built in"));
     println!("  version {}, {} questions", policy.version(), policy.plan().queries().count());
     Ok(ExitCode::SUCCESS)

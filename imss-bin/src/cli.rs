@@ -1,12 +1,16 @@
 //! What can be typed: the commands, their arguments and their help.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use imss_core::envelope::{ForwardPath, ReversePath, Syntax};
 use imss_core::ids::QueueId;
 use imss_relay::signatures::{Source, Version};
+
+mod filter;
+
+pub use filter::*;
 
 /// An open mail security gateway: receives mail, unpacks it, scans it, judges it by a policy, and
 /// delivers or holds it. Mail it has answered with 250 is never lost.
@@ -32,15 +36,21 @@ pub enum Command {
     /// Check the configuration and the policy, and show every mistake with its place
     #[command(after_long_help = CHECK_HELP)]
     Check(Node),
-    /// List, show, retry, hold, release or delete queued mail
+    /// List, show, retry, hold, release, delete or reroute queued mail
     #[command(subcommand, after_long_help = QUEUE_HELP)]
     Queue(Queue),
     /// List, show, release or delete quarantined mail
     #[command(subcommand, after_long_help = QUARANTINE_HELP)]
     Quarantine(Quarantine),
+    /// Block, approve and release senders; see and switch the sender filter
+    #[command(subcommand, after_long_help = filter::HELP)]
+    Filter(Filter),
     /// Fetch, list and roll back signature sets
     #[command(after_long_help = UPDATE_HELP)]
     Update(Update),
+    /// Add, change, delete or list who may log in to send mail
+    #[command(subcommand, after_long_help = USER_HELP)]
+    User(User),
     /// Make signed bundles of digest lists and rules for others to fetch
     #[command(subcommand, after_long_help = BUNDLE_HELP)]
     Bundle(Bundle),
@@ -72,9 +82,15 @@ pub struct Scan {
     /// A forward-path of the envelope; may be repeated [default: postmaster]
     #[arg(long, value_name = "ADDRESS", value_parser = forward_path)]
     pub rcpt: Vec<ForwardPath>,
-    /// The client that sent the message
-    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
-    pub client: IpAddr,
+    /// The client that sent the message; with it SPF, DKIM, DMARC and ARC are checked if the policy asks
+    #[arg(long, value_name = "IP")]
+    pub client: Option<IpAddr>,
+    /// The name that client gave in HELO or EHLO
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub helo: String,
+    /// Ask this name server; may be repeated [default: those of the system]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub dns: Vec<SocketAddr>,
     /// Try this password on what is encrypted, besides those in the message; may be repeated
     #[arg(long, value_name = "PASSWORD")]
     pub password: Vec<String>,
@@ -148,6 +164,61 @@ pub enum Bundle {
     },
 }
 
+/// `imss user …`.
+#[derive(Debug, Subcommand)]
+pub enum User {
+    /// Add a user; asks for the password
+    Add(AddUser),
+    /// Change a user's password; asks for the new one
+    Passwd(Passwd),
+    /// Delete a user
+    Delete {
+        /// The login name
+        name: String,
+        /// The node.
+        #[command(flatten)]
+        node: Node,
+    },
+    /// List users; passwords are not shown, since nobody knows them
+    List(List),
+}
+
+/// `imss user add`.
+#[derive(Debug, Args)]
+pub struct AddUser {
+    /// The login name, usually the mail address
+    #[arg(value_parser = login_name)]
+    pub name: String,
+    /// An address the user may send as besides the login name, or *@DOMAIN; may be repeated
+    #[arg(long, value_name = "ADDRESS", value_parser = sender)]
+    pub sender: Vec<String>,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// Keep the password encrypted as well, for clients that know CRAM-MD5 only
+    #[arg(long)]
+    pub cram_md5: bool,
+    /// The node.
+    #[command(flatten)]
+    pub node: Node,
+}
+
+/// `imss user passwd`.
+#[derive(Debug, Args)]
+pub struct Passwd {
+    /// The login name
+    pub name: String,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// Keep the password encrypted as well, for clients that know CRAM-MD5 only
+    #[arg(long)]
+    pub cram_md5: bool,
+    /// The node.
+    #[command(flatten)]
+    pub node: Node,
+}
+
 /// `imss queue …`.
 #[derive(Debug, Subcommand)]
 pub enum Queue {
@@ -163,6 +234,32 @@ pub enum Queue {
     Release(Some),
     /// Remove without delivery and without notice to anybody
     Delete(Some),
+    /// Send another way from now on, or by the configured routing again
+    Route(Route),
+    /// Try everything for one destination now, and forget its back-off
+    Flush(Flush),
+}
+
+/// `imss queue route`.
+#[derive(Debug, Args)]
+pub struct Route {
+    /// Where to: a next hop such as smtp://mail.example.com:25, or `default` for the configured routing
+    #[arg(long, value_name = "HOP")]
+    pub to: String,
+    /// Which messages.
+    #[command(flatten)]
+    pub some: Some,
+}
+
+/// `imss queue flush`.
+#[derive(Debug, Args)]
+pub struct Flush {
+    /// A recipient domain, or a next hop given by `route`
+    #[arg(value_name = "DESTINATION")]
+    pub destination: String,
+    /// The node.
+    #[command(flatten)]
+    pub node: Node,
 }
 
 /// `imss quarantine …`.
@@ -251,6 +348,27 @@ fn reverse_path(text: &str) -> Result<ReversePath, String> {
     ReversePath::parse(bare, Syntax::LAX).map_err(|error| error.to_string())
 }
 
+fn login_name(text: &str) -> Result<String, String> {
+    let is_fine = (1..=255).contains(&text.len())
+        && !text.starts_with('#')
+        && !text.chars().any(|c| c.is_control() || c.is_whitespace());
+    if is_fine {
+        Ok(text.to_owned())
+    } else {
+        Err("a login name has 1 to 255 octets, no blanks, and no # in front".to_owned())
+    }
+}
+
+fn sender(text: &str) -> Result<String, String> {
+    let address = text.strip_prefix('*').map_or_else(|| text.to_owned(), |rest| format!("x{rest}"));
+    let is_one = ForwardPath::parse(&address, Syntax::LAX).is_ok_and(|p| p.mailbox().is_some());
+    if is_one && !text.contains([',', ' ', '"']) {
+        Ok(text.to_owned())
+    } else {
+        Err("write an address or *@DOMAIN".to_owned())
+    }
+}
+
 fn forward_path(text: &str) -> Result<ForwardPath, String> {
     let bare = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).unwrap_or(text);
     ForwardPath::parse(bare, Syntax::LAX).map_err(|error| error.to_string())
@@ -326,6 +444,8 @@ Examples:
   imss queue show 06A3F1S2QW000123
   imss queue retry --all
   imss queue hold 06A3F1S2QW000123 06A3F1S2QW000124
+  imss queue route 06A3F1S2QW000123 --to smtp://spare.example.com:25
+  imss queue flush example.com
 
 Exit codes:
   0  done
@@ -378,6 +498,26 @@ Examples:
   imss update --roll-back base
 
 Exit codes: 0 up to date or updated, 1 not updated, 2 wrong usage.";
+
+const USER_HELP: &str = "\
+Users log in at listeners with `mode = \"submission\"` (or `auth = \"offered\"`) and may then send to
+any domain. The file of users, DATA-DIR/users unless [auth] says otherwise, holds no passwords: only
+what proves one (SCRAM-SHA-256). Where --cram-md5 asks for it, the password is kept besides,
+encrypted under the key in DATA-DIR/users.key. Both files are readable by their owner only.
+
+A running gateway uses the change at once.
+
+Examples:
+  imss user add alice@example.com
+  imss user add printer --sender '*@example.com' --cram-md5
+  pwgen 20 1 | tee /dev/tty | imss user passwd alice@example.com --password-stdin
+  imss user list --json | jq -r '.[].name'
+  imss user delete alice@example.com
+
+Exit codes:
+  0  done
+  1  the user is not there (or is already), or a file cannot be read or written
+  2  wrong usage, or a mistake in the configuration";
 
 const BUNDLE_HELP: &str = "\
 Examples:

@@ -9,6 +9,7 @@ pub mod bundle;
 pub mod check;
 pub mod cli;
 pub mod explain;
+pub mod filter;
 pub mod mistakes;
 mod node;
 pub mod quarantine;
@@ -17,6 +18,7 @@ pub mod run;
 pub mod scan;
 mod table;
 pub mod update;
+pub mod user;
 
 use cli::{Cli, Command};
 use mistakes::Failure;
@@ -33,7 +35,9 @@ pub fn execute(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Check(node) => check::check(&node),
         Command::Queue(command) => queue::queue(&command),
         Command::Quarantine(command) => quarantine::quarantine(&command),
+        Command::Filter(command) => filter::filter(&command),
         Command::Update(arguments) => update::update(&arguments),
+        Command::User(command) => user::user(&command),
         Command::Bundle(command) => bundle::bundle(&command),
         Command::Explain(arguments) => explain::explain(&arguments),
     }

@@ -5,6 +5,7 @@ use imss_relay::control::client::{CallError, call};
 use imss_relay::control::desk::Desk;
 use imss_relay::control::{Answer, Operator, Request, Which};
 use imss_relay::ids::QueueIds;
+use imss_relay::node::open_filter;
 use imss_relay::quarantine::Quarantine;
 use imss_relay::queue::Queue;
 use jiff::Timestamp;
@@ -35,6 +36,28 @@ impl Node {
             Answer::Refused(reason) => Err(Failure::failed(reason)),
             answer => Ok(answer),
         }
+    }
+
+    /// As [`Node::ask`], for requests about the sender filter: its files may be the first there are.
+    pub(crate) fn ask_filter(&self, request: &Request) -> Result<Answer, Failure> {
+        let answer = match call(&self.config.control_socket(), request) {
+            Ok(answer) => answer,
+            Err(CallError::NotRunning) => self.operate_filter(request.clone())?,
+            Err(error) => return Err(Failure::failed(with_source(&error))),
+        };
+        match answer {
+            Answer::Refused(reason) => Err(Failure::failed(reason)),
+            answer => Ok(answer),
+        }
+    }
+
+    fn operate_filter(&self, request: Request) -> Result<Answer, Failure> {
+        let Request::Filter { order } = request else { return Err(unexpected()) };
+        let filter = open_filter(&self.config, None)
+            .map_err(|error| Failure::failed(with_source(&error)))?;
+        let answer = filter.operate(order);
+        filter.tick();
+        Ok(Answer::Filter(answer))
     }
 
     fn operate(&self, request: Request) -> Result<Answer, Failure> {

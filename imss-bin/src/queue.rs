@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use imss_relay::control::{Answer, QueueOrder, Request};
+use imss_relay::outbound::NextHop;
 use imss_relay::queue::{QueueEntry, RecipientState};
 
 use crate::cli;
@@ -41,8 +42,25 @@ pub fn queue(command: &cli::Queue) -> Result<ExitCode, Failure> {
         cli::Queue::Hold(some) => order(some, QueueOrder::Hold, "held:")?,
         cli::Queue::Release(some) => order(some, QueueOrder::Release, "released:")?,
         cli::Queue::Delete(some) => order(some, QueueOrder::Delete, "deleted:")?,
+        cli::Queue::Route(route) => {
+            let request = Request::QueueRoute { to: hop(&route.to)?, which: which(&route.some) };
+            print_done(&Node::new(&route.some.node)?.ask(&request)?, "rerouted:")?;
+        }
+        cli::Queue::Flush(flush) => {
+            let request = Request::QueueFlush { destination: flush.destination.clone() };
+            print_done(&Node::new(&flush.node)?.ask(&request)?, "to be tried now:")?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A next hop as the configuration writes it; `None` for the configured routing.
+fn hop(text: &str) -> Result<Option<NextHop>, Failure> {
+    if text == "default" {
+        return Ok(None);
+    }
+    let parsed = text.parse().map(Option::Some);
+    parsed.map_err(|error| Failure::usage(format!("--to: not a next hop: {error}")))
 }
 
 fn ask(node: &cli::Node, request: &Request) -> Result<Vec<QueueEntry>, Failure> {

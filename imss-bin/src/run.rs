@@ -58,6 +58,9 @@ fn announce(node: &Node) {
     if let Some(address) = node.http() {
         eprintln!("imss: metrics and health on http://{address}");
     }
+    for address in node.milters() {
+        eprintln!("imss: milter on {address}");
+    }
     for (address, mode) in node.listening() {
         eprintln!("imss: SMTP ({}) on {address}", mode.as_str());
     }

@@ -7,19 +7,20 @@
 
 use bytes::Bytes;
 use imss_core::edit::{Piece, Rope};
-use imss_core::envelope::{Envelope, ForwardPath, RcptParameters, Recipient};
+use imss_core::envelope::{Envelope, ForwardPath, RcptParameters, Recipient, ReversePath};
 use imss_core::ids::QueueId;
 use imss_policy::apply::Copy;
 use imss_policy::{Decisions, FinalAction};
 use jiff::Zoned;
 
+use crate::border::marked;
 use crate::gateway::Gateway;
 use crate::ids::unix_millis;
 use crate::inbound::reply::{self, Reply};
 use crate::inbound::{Mode, Received, trace};
 use crate::notices::own_message;
 use crate::observe::AtOnce;
-use crate::outbound::{Attempt, Failure, Scope};
+use crate::outbound::{Attempt, Failure, Handover, Scope};
 use crate::pipeline::Outgoing;
 use crate::proxy;
 use crate::queue::{Cause, Report, Reported};
@@ -38,6 +39,8 @@ pub enum Disposition {
     Discarded,
     /// Accepted, and reported to the sender as undeliverable.
     Bounced,
+    /// The mail server that asked keeps it.
+    HandedBack,
     /// Not accepted, for good.
     Rejected(Reply),
     /// Not accepted now.
@@ -86,12 +89,13 @@ pub async fn pass_on(received: Received, gateway: &Gateway) -> Vec<Disposition> 
         reverse_path: received.envelope.reverse_path.clone(),
         parameters: received.envelope.parameters.clone(),
         recipients: received.envelope.recipients.clone(),
-        rope: traced(&Rope::original(received.body.len()), &trace_field(&received, gateway)),
+        rope: traced(Rope::original(received.body.len()), &trace_field(&received)),
         destination: Destination::NextHop,
         summary: Summary::default(),
     };
+    let copies = rewritten(vec![copy], gateway);
     let stored = vec![Disposition::Stored; received.envelope.recipients.len()];
-    store(&received, gateway, vec![accepted(&received, vec![copy], None)], stored).await
+    store(&received, gateway, vec![accepted(&received, copies, None)], stored).await
 }
 
 /// Stores or sends what was decided.
@@ -104,38 +108,108 @@ pub async fn dispatch(
     if let Some(reply) = whole_refusal(decisions) {
         return refuse(received, gateway, &reply);
     }
-    let copies = copies(received, &outgoing, &trace_field(received, gateway));
-    let mut messages = Vec::new();
-    messages.extend(bounce(received, decisions, gateway));
-    for notice in &outgoing.applied.notices {
-        let message = notice.message.clone().into();
-        messages.push(own_message(gateway.ids().next(), notice.to.clone(), message, "notice"));
-    }
+    let Plan { copies, messages } = Plan::new(received, &outgoing, gateway);
     if received.mode == Mode::Proxy
         && messages.is_empty()
         && let [only] = copies.as_slice()
         && only.destination == Destination::NextHop
     {
-        return proxy::hand_over(received, only.clone(), decisions, gateway).await;
-    }
-    if !copies.is_empty() {
-        let record = copies.iter().any(|copy| copy.destination != Destination::NextHop);
-        messages.push(accepted(received, copies, record.then_some(&outgoing)));
+        let copies = leaving(received, &outgoing, gateway, vec![only.clone()], Traced::ByUs).await;
+        let Some(copy) = copies.into_iter().next() else { return Vec::new() };
+        return proxy::hand_over(received, copy, decisions, gateway).await;
     }
     let dispositions =
         decisions.recipients.iter().map(|decision| disposition(&decision.action)).collect();
-    let dispositions = store(received, gateway, messages, dispositions).await;
+    let plan = Plan { copies, messages };
+    let dispositions = plan.store(received, &outgoing, gateway, dispositions).await;
+    log_at_once(received, decisions, &dispositions, gateway);
+    dispositions
+}
+
+/// What is to be done about a judged message.
+pub(crate) struct Plan {
+    /// Its copies, still without the fields that we put on top: see [`leaving`].
+    pub(crate) copies: Vec<CopyRecord>,
+    /// New messages about it: notices, and the notification to the sender.
+    pub(crate) messages: Vec<Accepted>,
+}
+
+impl Plan {
+    /// All that was decided, for all recipients.
+    pub(crate) fn new(received: &Received, outgoing: &Outgoing, gateway: &Gateway) -> Self {
+        let mut messages = Vec::new();
+        messages.extend(bounce(received, &outgoing.decisions, gateway));
+        messages.extend(expansion(received, &outgoing.applied.copies, gateway));
+        for notice in &outgoing.applied.notices {
+            let message = notice.message.clone().into();
+            messages.push(own_message(gateway.ids().next(), notice.to.clone(), message, "notice"));
+        }
+        let from = gateway.border().reverse_path(received);
+        Self { copies: copies(received, outgoing, &from), messages }
+    }
+
+    /// Commits all of it at once; on success the dispositions are `then`.
+    pub(crate) async fn store(
+        self,
+        received: &Received,
+        outgoing: &Outgoing,
+        gateway: &Gateway,
+        then: Vec<Disposition>,
+    ) -> Vec<Disposition> {
+        let Self { copies, mut messages } = self;
+        let copies = rewritten(copies, gateway);
+        if !copies.is_empty() {
+            let record = copies.iter().any(|copy| copy.destination != Destination::NextHop);
+            let copies = leaving(received, outgoing, gateway, copies, Traced::ByUs).await;
+            messages.push(accepted(received, copies, record.then_some(outgoing)));
+        }
+        store(received, gateway, messages, then).await
+    }
+}
+
+/// Who puts the trace field on a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Traced {
+    /// We do: the copy goes on from here.
+    ByUs,
+    /// The mail server that keeps the copy has done it.
+    ByOther,
+}
+
+/// Copies as they leave: with our fields on top, without what others may not say, and signed.
+pub(crate) async fn leaving(
+    received: &Received,
+    outgoing: &Outgoing,
+    gateway: &Gateway,
+    mut copies: Vec<CopyRecord>,
+    traced: Traced,
+) -> Vec<CopyRecord> {
+    let field = (traced == Traced::ByUs).then(|| trace_field(received));
+    for copy in &mut copies {
+        copy.rope = marked(&copy.rope, &outgoing.marks, field.as_ref());
+    }
+    gateway.border().signed(received, &outgoing.marks, copies).await
+}
+
+/// Logs what the queue does not: recipients whose mail ends here.
+pub(crate) fn log_at_once(
+    received: &Received,
+    decisions: &Decisions,
+    dispositions: &[Disposition],
+    gateway: &Gateway,
+) {
     for ((decision, disposition), recipient) in
-        decisions.recipients.iter().zip(&dispositions).zip(&received.envelope.recipients)
+        decisions.recipients.iter().zip(dispositions).zip(&received.envelope.recipients)
     {
         let reason = decision.rule.as_deref().unwrap_or_default();
-        match disposition {
-            Disposition::Discarded => log(received, gateway, &recipient.path, "discarded", reason),
-            Disposition::Bounced => log(received, gateway, &recipient.path, "bounced", reason),
-            _ => {}
-        }
+        let word = match disposition {
+            Disposition::Discarded => "discarded",
+            Disposition::Bounced => "bounced",
+            Disposition::HandedBack => "handed-back",
+            _ => continue,
+        };
+        log(received, gateway, &recipient.path, word, reason);
     }
-    dispositions
 }
 
 /// Commits `messages`; on success the dispositions are `then`.
@@ -175,11 +249,17 @@ pub(crate) fn accepted(
 
 /// SMTP has one reply for all recipients: a refusal fits only if it is everybody's, and a delay
 /// only if it is for everybody.
-fn whole_refusal(decisions: &Decisions) -> Option<Reply> {
+pub(crate) fn whole_refusal(decisions: &Decisions) -> Option<Reply> {
     let actions = || decisions.recipients.iter().map(|decision| &decision.action);
     if actions().any(|action| *action == FinalAction::Defer) {
         let text = "The message cannot be checked now; please try again later";
         return Some(Reply::new(451, (4, 7, 1), text));
+    }
+    // One that asks to come again must not become a notification that says never.
+    let transient =
+        |action: &&FinalAction| matches!(action, FinalAction::Reject { code, .. } if *code < 500);
+    if let Some(FinalAction::Reject { code, status, text }) = actions().find(transient) {
+        return Some(Reply::new(*code, *status, text.to_string()));
     }
     let all_rejected = actions().all(|action| matches!(action, FinalAction::Reject { .. }));
     let FinalAction::Reject { code, status, text } = actions().next().filter(|_| all_rejected)?
@@ -189,7 +269,8 @@ fn whole_refusal(decisions: &Decisions) -> Option<Reply> {
     Some(Reply::new(*code, *status, text.to_string()))
 }
 
-fn disposition(action: &FinalAction) -> Disposition {
+/// What becomes of a recipient's copy that we keep.
+pub(crate) fn disposition(action: &FinalAction) -> Disposition {
     match action {
         FinalAction::Delete => Disposition::Discarded,
         FinalAction::Bounce { .. } | FinalAction::Reject { .. } => Disposition::Bounced,
@@ -197,15 +278,15 @@ fn disposition(action: &FinalAction) -> Disposition {
     }
 }
 
-fn copies(received: &Received, outgoing: &Outgoing, field: &Bytes) -> Vec<CopyRecord> {
+fn copies(received: &Received, outgoing: &Outgoing, from: &ReversePath) -> Vec<CopyRecord> {
     let record = |copy: &Copy| {
         let destination = destination(copy)?;
         let recipients = recipients(&received.envelope, copy);
         (!recipients.is_empty()).then(|| CopyRecord {
-            reverse_path: received.envelope.reverse_path.clone(),
+            reverse_path: from.clone(),
             parameters: received.envelope.parameters.clone(),
             recipients,
-            rope: traced(&copy.rope, field),
+            rope: copy.rope.clone(),
             destination,
             summary: summary(copy, outgoing),
         })
@@ -213,18 +294,47 @@ fn copies(received: &Received, outgoing: &Outgoing, field: &Bytes) -> Vec<CopyRe
     outgoing.applied.copies.iter().filter_map(record).collect()
 }
 
+/// The copies with rewritten senders where mail is forwarded, and with the recipients who stand in
+/// rewritten addresses. A copy whose recipients need different senders becomes two.
+fn rewritten(copies: Vec<CopyRecord>, gateway: &Gateway) -> Vec<CopyRecord> {
+    let Some(srs) = gateway.srs() else { return copies };
+    let now = unix_millis();
+    let mut all = Vec::with_capacity(copies.len());
+    for mut copy in copies {
+        for recipient in &mut copy.recipients {
+            // A forged one was refused at RCPT.
+            if let Ok(Some(path)) = srs.reverse(&recipient.path, now) {
+                recipient.path = path;
+            }
+        }
+        if !matches!(copy.destination, Destination::NextHop | Destination::Hold { .. }) {
+            all.push(copy);
+            continue;
+        }
+        let forward = |one: &Recipient| srs.forward(&copy.reverse_path, &one.path, now);
+        let sender = copy.recipients.iter().find_map(forward);
+        let (forwarded, kept): (Vec<_>, Vec<_>) =
+            copy.recipients.iter().cloned().partition(|one| forward(one).is_some());
+        if let Some(reverse_path) = sender {
+            all.push(CopyRecord { reverse_path, recipients: forwarded, ..copy.clone() });
+        }
+        if !kept.is_empty() {
+            all.push(CopyRecord { recipients: kept, ..copy });
+        }
+    }
+    all
+}
+
 /// Our own trace field, whole.
-fn trace_field(received: &Received, gateway: &Gateway) -> Bytes {
-    let value = trace::received_field(received, gateway.hostname(), &Zoned::now());
+fn trace_field(received: &Received) -> Bytes {
+    let value = trace::received_field(received, &Zoned::now());
     format!("Received: {value}\r\n").into()
 }
 
 /// A rope with `field` in front.
-fn traced(rope: &Rope, field: &Bytes) -> Rope {
-    let mut pieces = Vec::with_capacity(rope.pieces.len().saturating_add(1));
-    pieces.push(Piece::Inserted(field.clone()));
-    pieces.extend_from_slice(&rope.pieces);
-    Rope { pieces }
+fn traced(mut rope: Rope, field: &Bytes) -> Rope {
+    rope.pieces.insert(0, Piece::Inserted(field.clone()));
+    rope
 }
 
 fn destination(copy: &Copy) -> Option<Destination> {
@@ -291,6 +401,28 @@ fn bounce(received: &Received, decisions: &Decisions, gateway: &Gateway) -> Opti
     undeliverable(received, recipients, gateway)
 }
 
+/// The notification for recipients who asked for one and whose mail goes to others instead
+/// (RFC 3461 §5.2.7): those others are asked for none.
+fn expansion(received: &Received, copies: &[Copy], gateway: &Gateway) -> Option<Accepted> {
+    let redirected = copies.iter().filter(|copy| {
+        matches!(copy.action, FinalAction::Redirect { .. }) && copy.archive.is_none()
+    });
+    let places = redirected.flat_map(|copy| &copy.recipients);
+    let asked = places
+        .filter_map(|place| received.envelope.recipients.get(*place))
+        .filter(|one| one.parameters.notify.is_some_and(|notify| notify.success));
+    let reported = asked.map(|recipient| Reported {
+        recipient: recipient.clone(),
+        attempt: Attempt::Delivered {
+            host: gateway.hostname().to_owned(),
+            reply: String::new(),
+            handover: Handover::Final,
+        },
+        cause: Cause::Expanded,
+    });
+    notification(received, reported.collect(), gateway)
+}
+
 /// The notification to the sender about `recipients`, if somebody may be told.
 pub(crate) fn undeliverable(
     received: &Received,
@@ -298,6 +430,14 @@ pub(crate) fn undeliverable(
     gateway: &Gateway,
 ) -> Option<Accepted> {
     recipients.retain(|one| one.recipient.parameters.notify.is_none_or(|notify| notify.failure));
+    notification(received, recipients, gateway)
+}
+
+fn notification(
+    received: &Received,
+    recipients: Vec<Reported>,
+    gateway: &Gateway,
+) -> Option<Accepted> {
     if recipients.is_empty() || received.envelope.reverse_path.is_null() {
         return None;
     }

@@ -3,10 +3,13 @@
 //! In: a [`Config`]. Out: digest lists in memory and clients that have asked nothing yet. A list with a
 //! mistake is refused whole, with the mistake's line.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use imss_core::limits::Limits;
+use imss_scan::auth::AuthSettings;
+use imss_scan::auth::client::AuthClient;
 use imss_scan::lookup::Lookups;
 use imss_scan::malware::clamd;
 use imss_scan::malware::digests::DigestList;
@@ -105,6 +108,7 @@ pub fn judge(config: &Config) -> Result<Judge, EngineError> {
 pub fn settings(config: &Config) -> Result<Settings, EngineError> {
     let scan = &config.scan;
     let mut settings = Settings {
+        auth: AuthSettings { always: config.authentication.results, no_client: false },
         clamd: scan.clamd.is_some(),
         icap: scan.icap.is_some(),
         ..lists(&scan.digest_lists, &scan.yara)?
@@ -170,7 +174,21 @@ pub fn lookups(config: &Config) -> Result<Lookups, EngineError> {
         let settings = icap::ClientSettings::new(service.clone());
         icap::Client::new(icap::ClientSettings { timeout: config.scan.deadline, ..settings })
     });
-    Ok(Lookups { dns: Some(dns::Client::new(&dns)?), clamd, icap })
+    let dns = dns::Client::new(&dns)?;
+    let host = config.authentication.name.as_ref().unwrap_or(&config.inbound.hostname);
+    let auth = AuthClient::new(dns.clone(), host)?.with_time(config.authentication.timeout);
+    Ok(Lookups { dns: Some(dns), clamd, icap, auth: Some(auth) })
+}
+
+/// Who answers about senders, asking `servers`, or those of the system if there are none.
+///
+/// # Errors
+///
+/// [`EngineError::Dns`].
+pub fn authentication(servers: &[SocketAddr], host: &str) -> Result<AuthClient, EngineError> {
+    let settings =
+        dns::ClientSettings { servers: servers.to_vec(), ..dns::ClientSettings::default() };
+    Ok(AuthClient::new(dns::Client::new(&settings)?, host)?)
 }
 
 /// The current version of a set; if that is damaged, the one before, so that mail is scanned.

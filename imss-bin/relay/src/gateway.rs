@@ -7,21 +7,26 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use imss_core::envelope::Client;
+use imss_core::envelope::ForwardPath;
 use imss_core::ids::QueueId;
 use imss_core::limits::StopFlag;
 use imss_scan::{RunError, Runner};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::border::Border;
 use crate::dispatch;
-use crate::ids::QueueIds;
-use crate::inbound::{Acceptor, Received, Reply};
+use crate::filter::Filter;
+use crate::ids::{QueueIds, unix_millis};
+use crate::inbound::{Acceptor, Received, Reply, SessionEvent, Stage};
 use crate::judge::Judge;
 use crate::observe::Logs;
 use crate::outbound::Outbound;
 use crate::pipeline::{self, MessageRules};
 use crate::queue::{Notifier, Queue};
+use crate::recipients::Recipients;
+use crate::reports::Counts;
 use crate::spool::writer::BodyWriter;
+use crate::srs::Srs;
 use imss_scan::lookup::Lookups;
 
 /// Octets of memory that messages being scanned may take together, as far as it can be foreseen.
@@ -39,6 +44,7 @@ const PERMIT_BYTES: u64 = 64 << 10;
 pub struct Gateway {
     parts: Parts,
     judge: ArcSwap<Judge>,
+    border: ArcSwap<Border>,
     memory: Arc<Semaphore>,
     crashed: Mutex<VecDeque<u64>>,
 }
@@ -57,30 +63,47 @@ pub struct Parts {
     pub queue: Queue,
     /// The way out.
     pub outbound: Arc<Outbound>,
+    /// How forwarded mail gets a reverse-path of ours.
+    pub srs: Option<Arc<Srs>>,
     /// Who writes delivery status notifications.
     pub notifier: Arc<dyn Notifier>,
+    /// Who may hand over mail.
+    pub filter: Arc<Filter>,
     /// Logs.
     pub logs: Arc<Logs>,
+    /// Where messages are counted for DMARC reports, if they are sent.
+    pub counts: Option<Arc<Counts>>,
     /// Queue IDs.
     pub ids: Arc<QueueIds>,
+    /// Who exists in our domains.
+    pub recipients: Recipients,
 }
 
 impl Gateway {
     /// A gateway that judges by `judge`.
     #[must_use]
-    pub fn new(parts: Parts, judge: Judge) -> Self {
+    pub fn new(parts: Parts, judge: Judge, border: Border) -> Self {
         let permits = usize::try_from(SCAN_MEMORY_BYTES / PERMIT_BYTES).unwrap_or(1);
         Self {
             parts,
             judge: ArcSwap::from_pointee(judge),
+            border: ArcSwap::from_pointee(border),
             memory: Arc::new(Semaphore::new(permits)),
             crashed: Mutex::new(VecDeque::new()),
         }
     }
 
-    /// Judges by `judge` from the next message on. Messages under way keep the old one.
-    pub fn swap(&self, judge: Judge) {
+    /// Judges by `judge` and signs with the keys of `border` from the next message on. Messages
+    /// under way keep the old ones.
+    pub fn swap(&self, judge: Judge, border: Border) {
         self.judge.store(Arc::new(judge));
+        self.border.store(Arc::new(border));
+    }
+
+    /// What happens to mail at our border.
+    #[must_use]
+    pub fn border(&self) -> Arc<Border> {
+        self.border.load_full()
     }
 
     /// The policy and scanner of the moment.
@@ -119,6 +142,18 @@ impl Gateway {
         &self.parts.outbound
     }
 
+    /// Who may hand over mail.
+    #[must_use]
+    pub fn filter(&self) -> &Arc<Filter> {
+        &self.parts.filter
+    }
+
+    /// How forwarded mail gets a reverse-path of ours, if it does.
+    #[must_use]
+    pub fn srs(&self) -> Option<&Srs> {
+        self.parts.srs.as_deref()
+    }
+
     /// Who writes delivery status notifications.
     #[must_use]
     pub fn notifier(&self) -> &dyn Notifier {
@@ -131,10 +166,22 @@ impl Gateway {
         &self.parts.logs
     }
 
+    /// Where messages are counted for DMARC reports, if they are sent.
+    #[must_use]
+    pub fn counts(&self) -> Option<&Arc<Counts>> {
+        self.parts.counts.as_ref()
+    }
+
     /// Queue IDs.
     #[must_use]
     pub fn ids(&self) -> &QueueIds {
         &self.parts.ids
+    }
+
+    /// Who exists in our domains.
+    #[must_use]
+    pub fn recipients(&self) -> &Recipients {
+        &self.parts.recipients
     }
 
     /// The worker pool.
@@ -194,6 +241,15 @@ impl Gateway {
         Arc::clone(&self.memory).acquire_many_owned(permits).await.ok()
     }
 
+    /// Whether a message is welcome now.
+    ///
+    /// # Errors
+    ///
+    /// The reply for its client.
+    pub fn admit(&self) -> Result<(), Reply> {
+        self.readiness().map_err(|_| Reply::new(421, (4, 3, 1), "Insufficient system storage"))
+    }
+
     /// Whether new mail can be accepted.
     ///
     /// # Errors
@@ -213,8 +269,25 @@ impl Acceptor for Gateway {
         self.parts.ids.next()
     }
 
-    fn admit(&self, _client: &Client) -> Result<(), Reply> {
-        self.readiness().map_err(|_| Reply::new(421, (4, 3, 1), "Insufficient system storage"))
+    async fn check(&self, stage: Stage<'_>) -> Result<(), Reply> {
+        match stage {
+            Stage::Connect { .. } | Stage::Mail { .. } => self.admit()?,
+            Stage::Hello { .. } | Stage::Rcpt { .. } => {}
+        }
+        self.parts.filter.check(stage).await
+    }
+
+    fn observe(&self, event: SessionEvent<'_>) {
+        self.parts.filter.observe(&event);
+    }
+
+    async fn verify(&self, recipient: &ForwardPath) -> Result<(), Reply> {
+        let is_rewritten = |srs: &Srs| matches!(srs.reverse(recipient, unix_millis()), Ok(Some(_)));
+        if self.srs().is_some_and(is_rewritten) {
+            // It stands for somebody elsewhere.
+            return Ok(());
+        }
+        self.parts.recipients.verify(&self.border().bare_recipient(recipient)).await
     }
 
     fn body_writer(&self, id: QueueId) -> BodyWriter {

@@ -10,36 +10,50 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use imss_core::report::dsn::Language;
+use hickory_resolver::proto::dnssec::TrustAnchors;
+use hickory_resolver::{ResolverBuilder, TokioResolver};
+use imss_core::envelope::{ForwardPath, ReversePath};
 use imss_policy::Policy;
 use imss_scan::Runner;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::border::{Border, KeyError};
+use crate::config::{self, Config, ListenTls, Mistakes, OutboundTls, ReportSettings, UseOfAuth};
 use crate::control::desk::Desk;
 use crate::control::server::ControlServer;
 use crate::engines::{self, EngineError};
+use crate::filter::{Filter, FilterError, Surroundings};
 use crate::gateway::{Gateway, Parts};
+use crate::http;
 use crate::ids::{QueueIds, unix_millis};
+use crate::inbound::auth::Users;
+use crate::inbound::auth::users::UsersError;
 use crate::inbound::server::{self, TlsUse};
 use crate::inbound::tls::TlsError;
-use crate::inbound::{Mode, Server, TlsStore};
-use crate::notices::DsnWriter;
-use crate::observe::{Logs, http};
+use crate::inbound::{self, Mode, Server, TlsStore};
+use crate::milter;
+use crate::notices::{Bare, DsnWriter};
+use crate::observe::Logs;
+use crate::outbound::tls::sts::Sts;
 use crate::outbound::{Outbound, Tls, TlsLevel};
 use crate::pipeline::MessageRules;
 use crate::quarantine::Quarantine;
 use crate::queue::{Hooks, Queue, Recovered};
+use crate::recipients::{ListError, Recipients};
+use crate::reports::Counts;
+use crate::reports::send::Sender;
 use crate::signatures::update::{Updated, update};
 use crate::spool::SpoolError;
 
 /// How long sessions may take to end a message when the node stops.
 const SESSION_GRACE: Duration = Duration::from_secs(20);
+
+/// How long an HTTP connection may be without an answer, besides the time that scanning takes.
+const HTTP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often held mail that was kept long enough is removed.
 const SWEEP_PAUSE: Duration = Duration::from_secs(3_600);
@@ -51,18 +65,47 @@ pub enum StartError {
     /// Policy, lists or lookup clients.
     #[error(transparent)]
     Engines(#[from] EngineError),
+    /// The sender filter.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The settings have mistakes.
+    #[error("{0}")]
+    Settings(Mistakes),
     /// The spool.
     #[error("spool: {0}")]
     Spool(#[from] SpoolError),
     /// A listener.
     #[error(transparent)]
     Listen(#[from] server::StartError),
+    /// A listener for mail servers that ask.
+    #[error(transparent)]
+    Milter(#[from] milter::server::StartError),
     /// Certificate or key.
     #[error(transparent)]
     Certificate(#[from] TlsError),
+    /// A key that signs mail.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Who exists in our domains.
+    #[error("recipients: {0}")]
+    Recipients(#[from] ListError),
+    /// Who may log in.
+    #[error("users: {0}")]
+    Users(#[from] UsersError),
     /// The TLS library.
     #[error("TLS for outgoing mail: {0}")]
     OutboundTls(#[from] rustls::Error),
+    /// The client that fetches MTA-STS policies.
+    #[error("MTA-STS: {0}")]
+    Sts(#[from] reqwest::Error),
+    /// The keys that DNSSEC begins with.
+    #[error("{}: not a file of DNSKEY records: {reason}", path.display())]
+    TrustAnchor {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The resolver.
     #[error("DNS resolver: {0}")]
     Resolver(#[from] hickory_resolver::net::NetError),
@@ -89,6 +132,7 @@ pub struct Node {
     settings: Arc<Settings>,
     recovered: Recovered,
     server: Server,
+    milter: milter::server::Server,
     http: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -99,16 +143,28 @@ struct Settings {
     config: Config,
     gateway: Arc<Gateway>,
     tls: Option<Arc<TlsStore>>,
+    users: Option<Arc<Users>>,
 }
 
 impl Settings {
+    /// Reads the settings file again, and everything that is swapped while mail goes on.
     fn reload(&self) -> Result<(), StartError> {
-        let judge = engines::judge(&self.config)?;
+        let fresh = match &self.config.file {
+            Some(file) => config::load(Some(file)).map_err(StartError::Settings)?,
+            None => self.config.clone(),
+        };
+        let (judge, border) = (engines::judge(&fresh)?, Border::new(&fresh)?);
+        Filter::prepare(&fresh.filter).map_err(FilterError::from)?;
         if let Some(tls) = &self.tls {
             tls.reload()?;
         }
-        self.gateway.swap(judge);
-        tracing::info!("policy, lists and certificate were read again");
+        if let Some(users) = &self.users {
+            users.reload()?;
+        }
+        self.gateway.recipients().reload()?;
+        self.gateway.filter().reconfigure(fresh.filter).map_err(FilterError::from)?;
+        self.gateway.swap(judge, border);
+        tracing::info!("policy, lists, certificate and signing keys were read again");
         Ok(())
     }
 }
@@ -121,39 +177,51 @@ impl Node {
     /// [`StartError`]. Nothing goes on running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let judge = engines::judge(&config)?;
+        let border = Border::new(&config)?;
         let logs = Arc::new(Logs::open(&config.log_dir()).map_err(at(config.log_dir()))?);
         let (queue, recovered) = Queue::open(&config.spool_dir(), config.queue.clone())?;
         let quarantine = Quarantine::new(&config.data_dir);
         let ids = Arc::new(QueueIds::new());
         let hostname = config.inbound.hostname.clone();
-        let notifier = DsnWriter::new(hostname.clone(), Language::Both, Arc::clone(&ids));
+        let notifier =
+            DsnWriter::new(&hostname, config.notices.clone(), Arc::clone(&ids), bare(&config)?);
         let hooks = Hooks { observer: Arc::clone(&logs) as _, notifier: Arc::new(notifier) };
-        let tls = Tls::unverified(TlsLevel::Opportunistic)?;
+        let tls = outbound_tls(&config)?;
         let outbound = Arc::new(Outbound::new(config.outbound.clone(), resolver(&config)?, tls));
+        let lookups = engines::lookups(&config)?;
+        let filter = Arc::new(open_filter(&config, lookups.dns.clone())?);
         let parts = Parts {
             hostname,
+            filter: Arc::clone(&filter),
             rules: MessageRules { allow_partial: config.allow_partial },
             runner: Runner::new(config.scan.threads, config.scan.deadline),
-            lookups: engines::lookups(&config)?,
+            lookups,
             queue: queue.clone(),
             outbound: Arc::clone(&outbound),
+            srs: config.inbound.relaying.srs.clone(),
             notifier: Arc::clone(&hooks.notifier),
             logs,
+            counts: counts(&config)?,
             ids,
+            recipients: Recipients::open(&config.recipients, &config.outbound.routing)?,
         };
-        let gateway = Arc::new(Gateway::new(parts, judge));
+        let gateway = Arc::new(Gateway::new(parts, judge, border));
         let stop = CancellationToken::new();
         let tls = certificate(&config)?;
-        let server = listen(&config, tls.as_ref(), &gateway)?;
+        let users = users(&config)?;
+        let server = listen(&config, (tls.as_ref(), users.as_ref()), &gateway)?;
+        let (asked, inbound) = (Arc::clone(&gateway), config.inbound.clone());
+        let milter = milter::server::Server::start(&config.milters, inbound, asked).await?;
         let mut tasks = Vec::new();
-        let metrics = metrics_handle();
         let http = match config.http {
-            Some(address) => Some(observe(address, metrics, &gateway, &stop, &mut tasks).await?),
+            Some(at) => Some(serve_http(at, &config, &gateway, &stop, &mut tasks).await?),
             None => None,
         };
-        let settings = Arc::new(Settings { config, gateway, tls });
+        let settings = Arc::new(Settings { config, gateway, tls, users });
         tasks.push(control(&settings, &queue, &quarantine, &stop)?);
         tasks.push(tokio::spawn(sweep(Arc::clone(&settings), quarantine.clone(), stop.clone())));
+        tasks.extend(dmarc_reports(&settings, &stop));
+        tasks.push(tokio::spawn(filter.run(stop.clone())));
         if let Some(interval) = settings.config.signatures.interval {
             tasks.push(tokio::spawn(keep_current(Arc::clone(&settings), interval, stop.clone())));
         }
@@ -162,13 +230,19 @@ impl Node {
             queue.run(Arc::clone(&outbound), quarantine, hooks, until).await;
             outbound.close().await;
         }));
-        Ok(Self { settings, recovered, server, http, stop, tasks })
+        Ok(Self { settings, recovered, server, milter, http, stop, tasks })
     }
 
     /// The bound addresses of the listeners, each with its mode.
     pub fn listening(&self) -> impl Iterator<Item = (SocketAddr, Mode)> {
         let modes = self.settings.config.listeners.iter().map(|listener| listener.mode);
         self.server.addresses().iter().copied().zip(modes)
+    }
+
+    /// Where mail servers ask.
+    #[must_use]
+    pub fn milters(&self) -> &[milter::Address] {
+        self.milter.addresses()
     }
 
     /// The bound address of the metrics endpoint.
@@ -201,7 +275,9 @@ impl Node {
     /// Stops: no new connections, sessions end their message, deliveries under way finish, the spool is
     /// synced. Everything within a bound.
     pub async fn stop(self) {
-        let cut = self.server.stop(SESSION_GRACE).await;
+        let stopped =
+            tokio::join!(self.server.stop(SESSION_GRACE), self.milter.stop(SESSION_GRACE));
+        let cut = stopped.0.saturating_add(stopped.1);
         if cut > 0 {
             tracing::warn!(cut, "sessions were cut at the end of their time");
         }
@@ -239,11 +315,34 @@ async fn keep_current(settings: Arc<Settings>, interval: Duration, stop: Cancell
     }
 }
 
+/// Where messages are counted for DMARC reports.
+fn counts(config: &Config) -> Result<Option<Arc<Counts>>, StartError> {
+    let dir = config.dmarc_dir();
+    let open = |_: &ReportSettings| Counts::open(&dir).map(Arc::new).map_err(at(dir.clone()));
+    config.authentication.reports.as_ref().map(open).transpose()
+}
+
+/// Sends DMARC reports about the days that are over.
+fn dmarc_reports(settings: &Arc<Settings>, stop: &CancellationToken) -> Option<JoinHandle<()>> {
+    let config = &settings.config;
+    let sender = Sender {
+        dir: config.dmarc_dir(),
+        settings: config.authentication.reports.clone()?,
+        host: config.inbound.hostname.clone(),
+        names: settings.gateway.lookups().auth.clone()?,
+    };
+    Some(tokio::spawn(sender.run(Arc::clone(&settings.gateway), stop.clone())))
+}
+
 fn at(path: PathBuf) -> impl FnOnce(io::Error) -> StartError {
     |source| StartError::Io { path, source }
 }
 
 fn resolver(config: &Config) -> Result<TokioResolver, StartError> {
+    Ok(resolver_builder(config)?.build()?)
+}
+
+fn resolver_builder(config: &Config) -> Result<ResolverBuilder<TokioRuntimeProvider>, StartError> {
     let provider = TokioRuntimeProvider::default();
     let mut builder = if config.dns.servers.is_empty() {
         TokioResolver::builder(provider)?
@@ -259,7 +358,68 @@ fn resolver(config: &Config) -> Result<TokioResolver, StartError> {
         TokioResolver::builder_with_config(names, provider)
     };
     builder.options_mut().timeout = config.dns.timeout;
+    Ok(builder)
+}
+
+/// A resolver that validates what it is told (RFC 4035 §5).
+fn validating_resolver(config: &Config) -> Result<TokioResolver, StartError> {
+    let mut builder = resolver_builder(config)?;
+    builder.options_mut().validate = true;
+    builder.options_mut().edns0 = true;
+    if let Some(path) = &config.dns.trust_anchor {
+        let anchors = TrustAnchors::from_file(path).map_err(|error| StartError::TrustAnchor {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        builder = builder.with_trust_anchor(Arc::new(anchors));
+    }
     Ok(builder.build()?)
+}
+
+/// The sender filter of a node, with its files.
+///
+/// # Errors
+///
+/// [`FilterError`]: another process has the files, or one cannot be read.
+pub fn open_filter(
+    config: &Config,
+    dns: Option<imss_scan::reputation::dns::Client>,
+) -> Result<Filter, FilterError> {
+    let around = Surroundings {
+        hostname: config.inbound.hostname.clone(),
+        relaying: config.inbound.relaying.clone(),
+        dns,
+        clock: None,
+        log_dir: Some(config.log_dir()),
+    };
+    Filter::open(&config.filter_dir(), config.filter.clone(), around)
+}
+
+/// What makes of a reverse-path the address of who is told about mail: without a tag of ours, and
+/// the original of a rewritten one.
+fn bare(config: &Config) -> Result<Bare, StartError> {
+    let (tags, srs) = (Border::new(config)?, config.inbound.relaying.srs.clone());
+    Ok(Box::new(move |path| {
+        let path = tags.bare(path);
+        let forward = path.mailbox().cloned().map(ForwardPath::Mailbox);
+        let reverse = |path: ForwardPath| srs.as_ref()?.reverse(&path, unix_millis()).ok()?;
+        let original = forward.and_then(reverse).and_then(|original| original.mailbox().cloned());
+        original.map_or(path, ReversePath::Mailbox)
+    }))
+}
+
+/// TLS towards other servers, with the lookups that its levels ask for.
+fn outbound_tls(config: &Config) -> Result<Tls, StartError> {
+    let OutboundTls { policy, roots } = &config.outbound_tls;
+    let mut tls = Tls::by_policy(policy.clone(), roots.clone())?;
+    if policy.levels().any(TlsLevel::asks_dane) {
+        tls = tls.with_dane(validating_resolver(config)?);
+    }
+    if policy.levels().any(TlsLevel::asks_sts) {
+        let sts = Sts::new(resolver(config)?, config.data_dir.join("mta-sts"), roots)?;
+        tls = tls.with_sts(Arc::new(sts));
+    }
+    Ok(tls)
 }
 
 fn certificate(config: &Config) -> Result<Option<Arc<TlsStore>>, StartError> {
@@ -269,16 +429,27 @@ fn certificate(config: &Config) -> Result<Option<Arc<TlsStore>>, StartError> {
     Ok(config.tls.as_ref().map(open).transpose()?)
 }
 
+/// Who may log in, if anybody may at any listener.
+fn users(config: &Config) -> Result<Option<Arc<Users>>, StartError> {
+    let is_used = config.listeners.iter().any(|listener| listener.auth != UseOfAuth::Off);
+    Ok(is_used.then(|| Users::open(config.users.clone()).map(Arc::new)).transpose()?)
+}
+
 fn listen(
     config: &Config,
-    tls: Option<&Arc<TlsStore>>,
+    (tls, users): (Option<&Arc<TlsStore>>, Option<&Arc<Users>>),
     gateway: &Arc<Gateway>,
 ) -> Result<Server, StartError> {
-    let tls = tls.map_or(TlsUse::Off, |store| TlsUse::StartTls(Arc::clone(store)));
-    let listeners = config.listeners.iter().map(|listener| crate::inbound::Listener {
-        address: listener.address,
-        mode: listener.mode,
-        tls: tls.clone(),
+    let listeners = config.listeners.iter().map(|listener| {
+        let mut settings = listener.settings.clone();
+        settings.auth.users = users.filter(|_| listener.auth != UseOfAuth::Off).cloned();
+        let tls = match (listener.tls, tls) {
+            (ListenTls::Off, _) | (_, None) => TlsUse::Off,
+            (ListenTls::StartTls, Some(store)) => TlsUse::StartTls(Arc::clone(store)),
+            (ListenTls::Implicit, Some(store)) => TlsUse::Implicit(Arc::clone(store)),
+        };
+        let settings = Some(Arc::new(settings));
+        inbound::Listener { address: listener.address, mode: listener.mode, tls, settings }
     });
     Ok(Server::start(listeners.collect(), config.inbound.clone(), Arc::clone(gateway))?)
 }
@@ -298,7 +469,8 @@ fn control(
         quarantine.clone(),
         move || ids.gateway.ids().next(),
         move || reloaded.reload().map_err(|error| error.to_string()),
-    );
+    )
+    .with_filter(Arc::clone(settings.gateway.filter()));
     Ok(tokio::spawn(server.run(Arc::new(desk), stop.clone())))
 }
 
@@ -332,23 +504,33 @@ fn sweep_once(policy: &Policy, quarantine: &Quarantine) {
     }
 }
 
-async fn observe(
+/// The one HTTP server: what there is to see, and scanning where it is asked for.
+async fn serve_http(
     address: SocketAddr,
-    metrics: PrometheusHandle,
+    config: &Config,
     gateway: &Arc<Gateway>,
     stop: &CancellationToken,
     tasks: &mut Vec<JoinHandle<()>>,
 ) -> Result<SocketAddr, StartError> {
     let (ready, gauges) = (Arc::clone(gateway), Arc::clone(gateway));
-    let (bound, serving) = http::serve(
-        address,
-        metrics,
+    let mut routes = http::observe::routes(
+        metrics_handle(),
         Arc::new(move || ready.readiness()),
         Arc::new(move || set_gauges(&gauges)),
-        stop.clone(),
-    )
-    .await
-    .map_err(|source| StartError::Http { address, source })?;
+    );
+    let mut patience = HTTP_PATIENCE;
+    if let Some(access) = &config.scan_access {
+        // An upload, then a scan.
+        let upload = http::scan::upload_time(&config.inbound);
+        patience = patience.saturating_add(upload).saturating_add(config.scan.deadline);
+        let inbound = Arc::new(config.inbound.clone());
+        let at_once = config.scan.threads.saturating_mul(4);
+        let gateway = Arc::clone(gateway);
+        routes = routes.merge(http::scan::routes(gateway, inbound, access.clone(), at_once));
+    }
+    let (bound, serving) = http::serve(address, routes, patience, stop.clone())
+        .await
+        .map_err(|source| StartError::Http { address, source })?;
     tasks.push(tokio::spawn(serving));
     Ok(bound)
 }

@@ -1,8 +1,12 @@
 //! The whole way of one message, from the last octet received to a disposition per recipient.
 //!
 //! ```text
-//! received → read → (ask) → scan, decide, apply → dispatch: one commit, or the next hop's reply
+//! received → read → (ask) → scan, decide, apply → a sink
 //! ```
+//!
+//! [`examine`] is the way up to the judgement, the same for every door. What follows is a sink:
+//! [`dispatch`] is one commit, or the next hop's reply; `hand_back` leaves one copy to the mail server
+//! that asked; the HTTP endpoint answers with a report.
 //!
 //! Reading, scanning and deciding run on the worker pool; nothing here blocks the network loop.
 //! Whatever happens to a worker, the message is neither lost nor passed on as clean: a run that
@@ -19,7 +23,9 @@ use imss_policy::Decisions;
 use imss_policy::apply::{Applied, Stamp, apply, apply_unread};
 use imss_scan::{Answers, Question, RunError};
 
+use crate::border::{Border, Marks};
 use crate::dispatch::{self, Disposition};
+use crate::filter::Filter;
 use crate::gateway::Gateway;
 use crate::ids::unix_millis;
 use crate::inbound::reply::{self, Reply};
@@ -29,36 +35,60 @@ use crate::notices::date_text;
 use crate::record::{EntityRecord, VerdictRecord};
 
 /// Takes one received message to its dispositions, one per envelope recipient, in order.
-pub async fn process(received: Received, gateway: &Gateway) -> Vec<Disposition> {
+pub async fn process(mut received: Received, gateway: &Gateway) -> Vec<Disposition> {
+    if let Err(reply) = gateway.border().untag(&mut received) {
+        return dispatch::refuse(&received, gateway, &reply);
+    }
     if received.mode == Mode::Reinject {
         return dispatch::pass_on(received, gateway).await;
     }
+    let received = Arc::new(received);
+    match examine(&received, gateway).await {
+        Ok(outgoing) => dispatch::dispatch(&received, outgoing, gateway).await,
+        Err(reply) => dispatch::refuse(&received, gateway, &reply),
+    }
+}
+
+/// Judges a message, and leaves a record of it. Nothing is stored, sent or answered yet.
+///
+/// # Errors
+///
+/// The reply for a message that is refused whatever the policy says, or cannot be judged now.
+pub async fn examine(received: &Arc<Received>, gateway: &Gateway) -> Result<Outgoing, Reply> {
     let case = Arc::new(Case {
         judge: gateway.judge(),
+        border: gateway.border(),
         started: Instant::now(),
-        stamp: stamp(&received, gateway),
-        received,
+        stamp: stamp(received, gateway),
+        received: Arc::clone(received),
     });
     let outgoing = match judge(&case, gateway).await {
         Ok(outgoing) => outgoing,
-        Err(Stopped::Refused(reply)) => return dispatch::refuse(&case.received, gateway, &reply),
-        Err(Stopped::Unread(RunError::Overloaded)) => {
-            return dispatch::refuse(&case.received, gateway, &reply::overloaded());
-        }
-        Err(Stopped::Unread(RunError::Crashed(reason))) if gateway.first_crash(&case.received) => {
-            tracing::error!(id = %case.received.id, reason, "a message crashed its scan");
-            return dispatch::refuse(&case.received, gateway, &reply::local_error());
+        Err(Stopped::Refused(reply)) => return Err(reply),
+        Err(Stopped::Unread(RunError::Overloaded)) => return Err(reply::overloaded()),
+        Err(Stopped::Unread(RunError::Crashed(reason))) if gateway.first_crash(received) => {
+            tracing::error!(id = %received.id, reason, "a message crashed its scan");
+            return Err(reply::local_error());
         }
         Err(Stopped::Unread(error)) => case.unscanned(&error),
     };
     gateway.logs().record(&outgoing.record);
-    dispatch::dispatch(&case.received, outgoing, gateway).await
+    if received.mode == Mode::Scan {
+        return Ok(outgoing);
+    }
+    if let (Some(counts), Some(facts)) = (gateway.counts(), outgoing.marks.facts()) {
+        let (envelope, at) = (&outgoing.record.envelope, case.received.received_at_unix_millis);
+        counts.count(facts, envelope, &outgoing.decisions, at);
+    }
+    gateway.filter().learn(&outgoing.record.envelope, outgoing.decisions.verdict);
+    Ok(outgoing)
 }
 
 /// One message on its way, and the policy it is judged by.
 struct Case {
-    received: Received,
+    received: Arc<Received>,
     judge: Arc<Judge>,
+    border: Arc<Border>,
     started: Instant,
     stamp: Stamp,
 }
@@ -71,6 +101,8 @@ pub struct Outgoing {
     pub applied: Applied,
     /// Why.
     pub record: VerdictRecord,
+    /// What the copies say about who sent the message, and lose of what others said.
+    pub marks: Marks,
 }
 
 /// Why there is no judgement.
@@ -94,10 +126,11 @@ enum Step {
 async fn judge(case: &Arc<Case>, gateway: &Gateway) -> Result<Outgoing, Stopped> {
     let _memory = gateway.memory_for(case.received.body.len()).await;
     let (first, rules) = (Arc::clone(case), gateway.message_rules());
+    let filter = Arc::clone(gateway.filter());
     let step = gateway
         .on_worker(move |stop| {
             let raw = first.received.body.read(0..first.received.body.len())?;
-            let envelope = Arc::new(first.received.envelope.clone());
+            let envelope = Arc::new(first.envelope(&raw, &filter));
             let reading = first.judge.read(first.judge.parse(raw), envelope, stop);
             rules.check(&reading)?;
             Ok::<_, Refusal>(first.go_on(reading))
@@ -173,6 +206,15 @@ fn stamp(received: &Received, gateway: &Gateway) -> Stamp {
 }
 
 impl Case {
+    /// The envelope, with who handed the message to the first of our own relays as its client.
+    fn envelope(&self, raw: &[u8], filter: &Filter) -> Envelope {
+        let mut envelope = self.received.envelope.clone();
+        if let Some((ip, helo)) = filter.client_of(raw, envelope.client.ip) {
+            (envelope.client.ip, envelope.client.helo, envelope.client.tls) = (ip, helo, None);
+        }
+        envelope
+    }
+
     fn go_on(&self, reading: Reading) -> Step {
         if reading.questions.is_empty() {
             Step::Done(Box::new(self.finish(reading, Answers::new())))
@@ -182,9 +224,10 @@ impl Case {
     }
 
     fn finish(&self, reading: Reading, answers: Answers) -> Outgoing {
+        let envelope = Arc::clone(&reading.envelope);
         let Judged { message, entities, scan, decisions } = self.judge.decide(reading, &answers);
-        let envelope = &self.received.envelope;
-        let applied = apply(&message, &entities, envelope, &decisions, &self.stamp);
+        let applied = apply(&message, &entities, &envelope, &decisions, &self.stamp);
+        let marks = self.border.marks(&self.received, &envelope.client, &answers);
         let record = VerdictRecord {
             subject: message.subject(),
             message_id: message.field("Message-ID").unwrap_or_default(),
@@ -192,9 +235,9 @@ impl Case {
             anomalies: entities.anomalies().to_vec(),
             engines: scan.engines,
             answers,
-            ..self.record(scan.findings, &decisions)
+            ..self.record(&envelope, scan.findings, &decisions)
         };
-        Outgoing { decisions, applied, record }
+        Outgoing { decisions, applied, record, marks }
     }
 
     fn unscanned(&self, error: &RunError) -> Outgoing {
@@ -204,17 +247,23 @@ impl Case {
         let length = self.received.body.len();
         let applied = apply_unread(length, envelope, &decisions, &self.stamp);
         let findings = Findings { found: Vec::new(), gaps: vec![gap] };
-        let record = self.record(findings, &decisions);
-        Outgoing { decisions, applied, record }
+        let record = self.record(envelope, findings, &decisions);
+        let marks = self.border.marks(&self.received, &envelope.client, &Answers::new());
+        Outgoing { decisions, applied, record, marks }
     }
 
-    fn record(&self, findings: Findings, decisions: &Decisions) -> VerdictRecord {
+    fn record(
+        &self,
+        envelope: &Envelope,
+        findings: Findings,
+        decisions: &Decisions,
+    ) -> VerdictRecord {
         VerdictRecord {
             id: self.received.id,
             received_unix_millis: self.received.received_at_unix_millis,
             program: concat!("imss ", env!("CARGO_PKG_VERSION")).to_owned(),
             size: self.received.body.len(),
-            envelope: self.received.envelope.clone(),
+            envelope: envelope.clone(),
             subject: String::new(),
             message_id: String::new(),
             entities: Vec::new(),

@@ -1,4 +1,5 @@
-//! One message → its [`Report`]: the judgement of the gateway, without lookups.
+//! One message → its [`Report`]: the judgement of the gateway. Nobody is asked about it but name servers, and
+//! these only if a client is given.
 //!
 //! In: the bytes of a message and the envelope the user gave. Out: what was found and what the
 //! policy would do. Any bytes will do.
@@ -13,13 +14,16 @@ use imss_core::envelope::{
 use imss_core::limits::StopFlag;
 use imss_core::message::Message;
 use imss_relay::judge::Judge;
+use imss_relay::report::Report;
 use imss_scan::Answers;
 
-use super::report::Report;
+use super::senders::Senders;
 
 /// Everything that is the same for all messages.
 pub(crate) struct Bench {
     pub(crate) judge: Judge,
+    /// Who answers who sent a message; nobody without a client.
+    pub(crate) senders: Option<Senders>,
     pub(crate) client: Client,
     pub(crate) mail_from: Option<ReversePath>,
     pub(crate) recipients: Vec<ForwardPath>,
@@ -32,14 +36,17 @@ impl Bench {
         let message = self.judge.parse(raw);
         let envelope = Arc::new(self.envelope(&message));
         let reading = self.judge.read(message, envelope, stop);
-        let judged = self.judge.decide(reading, &Answers::default());
-        Report::new(
-            path,
-            &judged.decisions,
-            &judged.scan.findings,
-            &judged.entities,
-            begin.elapsed(),
-        )
+        let answers = match &self.senders {
+            Some(senders) => senders.answer(&reading.questions),
+            None => Answers::default(),
+        };
+        let judged = self.judge.decide(reading, &answers);
+        let place = |entity| judged.entities.path(entity);
+        Report {
+            entities: judged.entities.len(),
+            elapsed_us: u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..Report::new(path, &judged.decisions, &judged.scan.findings, &place)
+        }
     }
 
     fn envelope(&self, message: &Message) -> Envelope {

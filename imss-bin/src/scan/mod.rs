@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,12 +22,15 @@ use imss_relay::engines;
 use imss_relay::jail::JailSettings;
 use imss_relay::judge::Judge;
 use imss_relay::reader::Reader;
+use imss_relay::report::Report;
+use imss_relay::wrap;
 use imss_scan::{RunError, Runner};
 
 use self::classify::Class;
 use self::inputs::{Input, Source};
 use self::judge::Bench;
-use self::report::{Report, Unreadable, printable};
+use self::report::{Unreadable, printable, to_text};
+use self::senders::Senders;
 use crate::cli::Scan;
 use crate::mistakes::Failure;
 
@@ -35,7 +39,7 @@ mod inputs;
 mod judge;
 mod mbox;
 mod report;
-mod wrap;
+mod senders;
 
 /// Inputs under way per thread: enough to keep it busy, few enough to bound memory.
 const AHEAD_PER_THREAD: usize = 4;
@@ -53,15 +57,24 @@ pub fn scan(arguments: Scan) -> Result<ExitCode, Failure> {
     } else {
         Reader::new(Limits::default(), &arguments.password)
     };
-    let settings = engines::lists(&arguments.digests, &arguments.yara)
+    let mut settings = engines::lists(&arguments.digests, &arguments.yara)
         .map_err(|error| Failure::usage(error.to_string()))?;
+    settings.auth.no_client = arguments.client.is_none();
+    let senders = match arguments.client {
+        Some(_) => Some(Senders::new(&arguments.dns)?),
+        None => None,
+    };
     let judge = Judge::new(policy, settings, reader)
         .map_err(|error| Failure::usage(format!("the policy cannot be compiled: {error}")))?;
     let recipients =
         if arguments.rcpt.is_empty() { vec![ForwardPath::Postmaster] } else { arguments.rcpt };
     let judge = Arc::new(Bench {
         judge,
-        client: Client { ip: arguments.client, helo: String::new(), tls: None },
+        senders,
+        client: Client {
+            helo: arguments.helo,
+            ..Client::new(arguments.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+        },
         mail_from: arguments.mail_from,
         recipients,
     });
@@ -176,7 +189,7 @@ fn unscanned(bench: &Bench, path: String, error: &RunError) -> Report {
     };
     let (gap, decisions) = bench.judge.decide_unscanned(&envelope, error);
     let findings = Findings { found: Vec::new(), gaps: vec![gap] };
-    Report::unscanned(path, &decisions, &findings)
+    Report::new(path, &decisions, &findings, &|_| "message".to_owned())
 }
 
 /// Standard output, and the counts for the exit code and the last line.
@@ -202,7 +215,7 @@ impl Output {
                 if self.jsonl {
                     writeln!(out, "{}", serde_json::to_string(report)?)
                 } else {
-                    out.write_all(report.to_text().as_bytes())
+                    out.write_all(to_text(report).as_bytes())
                 }
             }
             Done::Unreadable(unreadable) => {

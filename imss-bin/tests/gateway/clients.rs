@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use crate::sink::Sink;
 use crate::support::{Gateway, Home, Setup, in_front, is_our_trace};
 
-fn succeed(output: &Output) -> String {
+pub(crate) fn succeed(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
@@ -23,7 +23,7 @@ fn home_with_tls(sink: &Sink) -> Home {
     home
 }
 
-fn write_certificate(home: &Home) -> Vec<u8> {
+pub(crate) fn write_certificate(home: &Home) -> Vec<u8> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     home.write("certificate.pem", made.cert.pem());
     home.write("key.pem", made.signing_key.serialize_pem());

@@ -18,12 +18,12 @@ const PDF: &[u8] = b"%PDF-1.4\n1 0 obj\n<</Type/Catalog/Pages 2 0 R>>\nendobj\n2
     <</Type/Pages/Kids[]/Count 0>>\nendobj\ntrailer\n<</Root 1 0 R>>\n%%EOF\n";
 
 /// The generic test for unsolicited bulk mail, in two halves.
-fn gtube() -> String {
+pub(crate) fn gtube() -> String {
     ["XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"].concat()
 }
 
 /// A zip with one stored member.
-fn zip(name: &str, content: &[u8]) -> Vec<u8> {
+pub(crate) fn zip(name: &str, content: &[u8]) -> Vec<u8> {
     let number = |value: usize, octets: usize| value.to_le_bytes()[..octets].to_vec();
     let crc = content.iter().fold(u32::MAX, |crc, octet| {
         let step = |crc: u32, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg());
@@ -68,7 +68,7 @@ fn base64(octets: &[u8]) -> String {
 }
 
 /// A message with one attachment, whose subject is `subject` as it stands in the header.
-fn with_attachment(subject: &str, kind: &str, name: &str, octets: &[u8]) -> Vec<u8> {
+pub(crate) fn with_attachment(subject: &str, kind: &str, name: &str, octets: &[u8]) -> Vec<u8> {
     let mut text = String::from_utf8(letter("x", "x")).unwrap();
     text.truncate(text.find("Subject:").unwrap());
     let encoding = if kind == "message/rfc822" { "8bit" } else { "base64" };

@@ -8,18 +8,30 @@
     reason = "a test fails by panicking"
 )]
 
+mod authentication;
 mod client_leaves;
 mod clients;
 mod disk_full;
+mod exim;
+mod filter;
+mod forwarded;
 mod held;
+mod http_scan;
 mod killed;
 mod lookups;
+mod many_clients;
+mod milter;
+mod milter_peer;
 mod next_hop_down;
 mod postfix;
 mod proxy;
+mod recipients;
 mod refused;
 mod reload_stop;
+mod same_verdict;
 mod scanning;
 mod sink;
 mod smuggling;
+mod submission;
 mod support;
+mod ways;

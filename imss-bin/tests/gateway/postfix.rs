@@ -38,6 +38,17 @@ pub(crate) struct Postfix {
 impl Postfix {
     /// Starts one that relays to `next_hop`, with more lines for its `main.cf`. Needs root.
     pub(crate) fn start(next_hop: SocketAddr, more: &str) -> Self {
+        Self::configured(free_address(), next_hop, more, "")
+    }
+
+    /// The same at `address`, with more lines for its `main.cf` and its `master.cf`. The latter may
+    /// begin with lines that go on: they are options of the listener.
+    pub(crate) fn configured(
+        address: SocketAddr,
+        next_hop: SocketAddr,
+        more: &str,
+        services: &str,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_path_buf();
         for name in ["", "conf", "spool", "data", "log"] {
@@ -61,14 +72,17 @@ impl Postfix {
             next_hop.port(),
         );
         fs::write(root.join("conf/main.cf"), main).unwrap();
-        let address = free_address();
-        let listener = format!("{address} inet n - n - - smtpd\n");
+        let listener = format!("{address} inet n - n - - smtpd\n{services}\n");
         fs::write(root.join("conf/master.cf"), listener + SERVICES).unwrap();
         let postfix = Self { folder, address };
         let started = postfix.control("start");
         assert!(started.status.success(), "Postfix does not start: {started:?}\n{}", postfix.log());
         wait_until("Postfix listens", || TcpStream::connect(address).is_ok());
         postfix
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// As a next hop in the configuration.
@@ -104,6 +118,6 @@ impl Drop for Postfix {
 }
 
 /// A port that was free a moment ago; Postfix cannot choose one itself.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }

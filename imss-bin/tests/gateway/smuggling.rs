@@ -1,6 +1,9 @@
 //! SMTP smuggling through the gateway: whatever the end of data is made to look like, one message in
 //! is one message out or none, at Postfix and at a server that takes every dot for the end.
 
+use std::net::SocketAddr;
+
+use crate::exim::Exim;
 use crate::postfix::Postfix;
 use crate::sink::{Delivered, Sink};
 use crate::support::{Client, Gateway, Home, Setup, letter};
@@ -56,8 +59,8 @@ fn content(number: usize, end: &[u8]) -> Vec<u8> {
 }
 
 /// All of it in one packet; what the gateway said.
-fn send_by_data(gateway: &Gateway, content: &[u8]) -> String {
-    let mut client = Client::connect_only(gateway.smtp()).unwrap();
+fn send_by_data(to: SocketAddr, content: &[u8]) -> String {
+    let mut client = Client::connect_only(to).unwrap();
     let begin =
         b"EHLO c\r\nMAIL FROM:<outer@elsewhere.example>\r\nRCPT TO:<bob@ours.example>\r\nDATA\r\n";
     assert!(client.reply().unwrap().starts_with("220"));
@@ -106,7 +109,7 @@ fn send_all(gateway: &Gateway) -> usize {
     for (number, end) in FALSE_ENDS.iter().chain(LEGAL).enumerate() {
         let name = end.escape_ascii().to_string();
         for (way, said) in [
-            ("DATA", send_by_data(gateway, &content(2 * number, end))),
+            ("DATA", send_by_data(gateway.smtp(), &content(2 * number, end))),
             ("BDAT", send_by_bdat(gateway, &content(2 * number + 1, end))),
         ] {
             let count = accepted(&said);
@@ -139,6 +142,55 @@ fn nothing_is_smuggled_through_to_postfix() {
     check(&delivered, "Postfix");
     assert_eq!(sink.count(), sent, "{}", postfix.log());
     assert!(sent > 2 * LEGAL.len(), "legal content was refused");
+}
+
+#[test]
+fn nothing_is_smuggled_through_to_exim() {
+    let sink = Sink::start();
+    let exim = Exim::relaying_to(sink.address());
+    let home = Home::new(&Setup { next_hop: &exim.url(), ..Setup::default() });
+    let gateway = Gateway::start(&home);
+    let sent = send_all(&gateway) + send_dots_by_bdat(&gateway);
+    let delivered = sink.wait_for(sent);
+    home.wait_for_empty_queue();
+    crate::support::wait_until("Exim has handed on everything", || exim.is_empty());
+    check(&delivered, "Exim");
+    assert_eq!(sink.count(), sent, "{}", exim.log());
+}
+
+/// Another server takes the mail, and passes its reading of it on to us; behind us stands one that
+/// takes every dot for the end.
+fn from_the_front(front: SocketAddr, home: &Home, sink: &Sink, is_empty: &dyn Fn() -> bool) {
+    for (number, end) in FALSE_ENDS.iter().chain(LEGAL).enumerate() {
+        send_by_data(front, &content(number, end));
+    }
+    crate::support::wait_until("the server in front has handed on everything", is_empty);
+    home.wait_for_empty_queue();
+    let delivered = sink.wait_for(LEGAL.len());
+    // A front that takes a false end for the end has split the message before we saw it. What we
+    // must not do is split it again: whatever we got is one message behind us.
+    for message in &delivered {
+        let text = message.text();
+        assert_eq!(text.matches("by gate.example with").count(), 1, "split behind us:\n{text}");
+    }
+}
+
+#[test]
+fn nothing_is_smuggled_from_postfix_in_front() {
+    let sink = Sink::careless();
+    let home = Home::new(&Setup { next_hop: &sink.url(), ..Setup::default() });
+    let gateway = Gateway::start(&home);
+    let postfix = Postfix::start(gateway.smtp(), "smtpd_forbid_bare_newline = no");
+    from_the_front(postfix.address(), &home, &sink, &|| postfix.is_empty());
+}
+
+#[test]
+fn nothing_is_smuggled_from_exim_in_front() {
+    let sink = Sink::careless();
+    let home = Home::new(&Setup { next_hop: &sink.url(), ..Setup::default() });
+    let gateway = Gateway::start(&home);
+    let exim = Exim::relaying_to(gateway.smtp());
+    from_the_front(exim.address(), &home, &sink, &|| exim.is_empty());
 }
 
 #[test]

@@ -169,6 +169,19 @@ impl Gateway {
         self.smtp
     }
 
+    /// The ports of all its listeners, in the order of the configuration.
+    pub(crate) fn listening<const N: usize>(&self) -> [String; N] {
+        let mut ports = Vec::new();
+        wait_until("all listeners are there", || {
+            let said = self.said();
+            let addresses = said.lines().filter_map(|line| line.split_once(") on "));
+            let bound = addresses.filter_map(|(_, address)| address.parse::<SocketAddr>().ok());
+            ports = bound.map(|address| address.port().to_string()).collect();
+            ports.len() == N
+        });
+        ports.try_into().unwrap()
+    }
+
     /// What it wrote to standard error.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
@@ -176,6 +189,18 @@ impl Gateway {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The address after `mark` in what it said at its start.
+    pub(crate) fn address(&self, mark: &str) -> SocketAddr {
+        let said = self.said();
+        let line = said.lines().find_map(|line| line.split_once(mark));
+        line.and_then(|(_, address)| address.parse().ok())
+            .unwrap_or_else(|| panic!("{mark}: {said}"))
+    }
+
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
     }
 
     pub(crate) fn connect(&self) -> Client {
@@ -248,7 +273,11 @@ impl Client {
 
     /// Connects and waits for nothing.
     pub(crate) fn connect_only(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address)?;
+        Self::over(TcpStream::connect(address)?)
+    }
+
+    /// Over a connection that is open.
+    pub(crate) fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;

@@ -7,10 +7,16 @@ use std::time::Duration;
 use imss_core::envelope::{Domain, Syntax};
 use ipnet::IpNet;
 
-use super::{Config, DnsSettings, Listener, ScanSettings, SignatureSettings};
+use super::{
+    AuthenticationSettings, Config, DnsSettings, ListenTls, Listener, OutboundTls, ScanSettings,
+    SignatureSettings, UseOfAuth,
+};
 use crate::inbound::Mode;
+use crate::inbound::auth::users::UserFiles;
 use crate::inbound::relaying::RelayRules;
+use crate::notices::NoticeSettings;
 use crate::outbound::NextHop;
+use crate::recipients::RecipientSettings;
 use crate::{inbound, outbound, queue};
 
 /// Port of the default listener.
@@ -21,25 +27,41 @@ const HTTP_PORT: u16 = 8446;
 impl Default for Config {
     fn default() -> Self {
         let (hostname, data_dir) = (default_hostname(), default_data_dir());
+        let relaying =
+            RelayRules { trusted_networks: loopback_networks(), ..RelayRules::default() };
+        let inbound = inbound::Settings {
+            hostname: hostname.clone(),
+            relaying,
+            ..inbound::Settings::default()
+        };
+        let listener = Listener {
+            address: loopback(SMTP_PORT),
+            mode: Mode::Edge,
+            tls: ListenTls::Off,
+            auth: UseOfAuth::Off,
+            settings: inbound.clone(),
+        };
         Self {
+            file: None,
+            filter: crate::filter::Settings::default(),
             policy: None,
-            listeners: vec![Listener { address: loopback(SMTP_PORT), mode: Mode::Edge }],
-            inbound: inbound::Settings {
-                hostname: hostname.clone(),
-                relaying: RelayRules {
-                    trusted_networks: loopback_networks(),
-                    ..RelayRules::default()
-                },
-                ..inbound::Settings::default()
-            },
+            listeners: vec![listener],
+            milters: Vec::new(),
+            inbound,
+            users: UserFiles { users: data_dir.join("users"), key: data_dir.join("users.key") },
+            recipients: RecipientSettings::default(),
             tls: None,
             allow_partial: false,
             scan: ScanSettings::default(),
             signatures: SignatureSettings::default(),
             dns: DnsSettings::default(),
+            authentication: AuthenticationSettings::default(),
             queue: queue::Settings::default(),
             outbound: outbound::Settings::new(hostname, default_next_hop(&data_dir)),
+            outbound_tls: OutboundTls::default(),
+            notices: NoticeSettings::default(),
             http: Some(loopback(HTTP_PORT)),
+            scan_access: None,
             data_dir,
         }
     }
@@ -62,7 +84,7 @@ impl Default for ScanSettings {
 
 impl Default for DnsSettings {
     fn default() -> Self {
-        Self { servers: Vec::new(), timeout: Duration::from_secs(5) }
+        Self { servers: Vec::new(), timeout: Duration::from_secs(5), trust_anchor: None }
     }
 }
 

@@ -12,21 +12,26 @@ use std::time::Duration;
 use imss_core::envelope::{Domain, Syntax};
 use ipnet::IpNet;
 
+use super::auth::auth;
+use super::authentication;
 use super::defaults::default_next_hop;
+use super::filter::filter;
+use super::listen::listeners;
+use super::notices::notices;
+use super::outbound::{outbound, pattern, srs};
 use super::reader::{Reader, Table, Value, Wrong};
-use super::{
-    Config, DnsSettings, Listener, MODES, ScanSettings, SignatureSettings, TlsFiles, units,
-};
+use super::recipients::recipients;
+use super::{Config, DnsSettings, ScanSettings, SignatureSettings, TlsFiles, doors, units};
+use crate::inbound;
 use crate::inbound::relaying::DomainSet;
 use crate::inbound::settings::{LineEnds, SessionLimits, Timeouts};
-use crate::inbound::{self, Mode};
 use crate::jail::JailSettings;
 use crate::outbound::{NextHop, Server};
 use crate::queue;
 use crate::signatures::Source;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// Reads every key of the document.
 pub(super) fn lower(reader: &Reader<'_>, folder: &Path) -> Config {
@@ -41,56 +46,37 @@ pub(super) fn lower(reader: &Reader<'_>, folder: &Path) -> Config {
         config.inbound.hostname = hostname;
     }
     config.policy = root.read("policy", |value| readable(value, folder)).or(config.policy);
-    listeners(&root, &mut config);
     relaying(&root, &mut config.inbound);
     next_hops(&root, &mut config);
+    let maildir = default_next_hop(&config.data_dir);
+    outbound(&root, &mut config.outbound, &mut config.outbound_tls, &maildir, folder);
+    let local = config.inbound.relaying.domains.clone();
+    config.inbound.relaying.srs = srs(&root.table("srs"), local, folder);
+    config.notices = notices(&root.table("notices"), folder);
     config.tls = tls(&root.table("tls"), folder);
     limits(&root.table("limits"), &mut config);
     smtp(&root.table("smtp"), &mut config);
     scan(&root.table("scan"), &mut config.scan, folder);
     signatures(&root.table("signatures"), &mut config.signatures, folder);
-    dns(&root.table("dns"), &mut config.dns);
+    dns(&root.table("dns"), &mut config.dns, folder);
+    config.authentication = authentication::lower(&root, folder);
     queue(&root.table("queue"), &mut config.queue);
-    if let Some(http) = root.table("http").read("address", address_or_off) {
-        config.http = http;
+    let http = root.table("http");
+    if let Some(address) = http.read("address", address_or_off) {
+        config.http = address;
     }
+    config.scan_access = doors::scan_access(&http, config.http);
+    let folders = (folder, config.data_dir.as_path());
+    config.users = auth(&root.table("auth"), &mut config.inbound.auth, folders);
+    let node = (folder, config.inbound.hostname.as_str());
+    recipients(&root.table("recipients"), &mut config.recipients, node);
+    filter(&root.table("filter"), &mut config.filter, folder);
+    listeners(&root, &mut config, folder);
     config
 }
 
-fn listeners(root: &Table<'_, '_>, config: &mut Config) {
-    let Some(tables) = root.tables("listen") else { return };
-    let mut listeners: Vec<Listener> = Vec::new();
-    for table in tables {
-        let mode = table.read("mode", mode).unwrap_or_default();
-        let address = table.read("address", |value| {
-            let address = address(value)?;
-            if mode.is_loopback_only() && !address.ip().is_loopback() {
-                return Err(Wrong::new(
-                    "mail that passed before is taken from this machine only",
-                    "use an address of the loopback interface, such as \"127.0.0.1:10026\"",
-                ));
-            }
-            if listeners.iter().any(|other| other.address == address && address.port() != 0) {
-                return Err(Wrong::new("a second listener on the same address", "remove one"));
-            }
-            Ok(address)
-        });
-        match address {
-            Some(address) => listeners.push(Listener { address, mode }),
-            None => table.require("address", "\"0.0.0.0:25\""),
-        }
-    }
-    config.listeners = listeners;
-}
-
 fn relaying(root: &Table<'_, '_>, inbound: &mut inbound::Settings) {
-    let domains = root.list("relay-domains", |value| {
-        let mut one = DomainSet::default();
-        one.insert(value.text()?).map_err(|_| {
-            Wrong::new("not a domain", "write a domain, or `*.` and a domain for all below it")
-        })?;
-        value.text()
-    });
+    let domains = root.list("relay-domains", domain);
     for domain in domains.unwrap_or_default() {
         // Checked above, where its place is known.
         let _ = inbound.relaying.domains.insert(domain);
@@ -98,6 +84,15 @@ fn relaying(root: &Table<'_, '_>, inbound: &mut inbound::Settings) {
     if let Some(networks) = root.list("trusted-networks", network) {
         inbound.relaying.trusted_networks = networks;
     }
+}
+
+/// A domain for [`DomainSet::insert`], still as it is written.
+pub(super) fn domain<'r>(value: &Value<'r, '_>) -> Result<&'r str, Wrong> {
+    let mut one = DomainSet::default();
+    one.insert(value.text()?).map_err(|_| {
+        Wrong::new("not a domain", "write a domain, or `*.` and a domain for all below it")
+    })?;
+    value.text()
 }
 
 fn next_hops(root: &Table<'_, '_>, config: &mut Config) {
@@ -109,15 +104,11 @@ fn next_hops(root: &Table<'_, '_>, config: &mut Config) {
     let table = root.table("next-hops");
     let mut by_domain = HashMap::new();
     for (name, span, value) in table.entries() {
-        let tree = name.strip_prefix("*.");
-        let domain = Domain::parse(tree.unwrap_or(name), Syntax { utf8: true, lax_dots: false });
-        let ascii = domain.ok().and_then(|domain| Some(domain.ascii_name()?.into_owned()));
-        let Some(ascii) = ascii else {
+        let Some(key) = pattern(name) else {
             let remedy = "write a domain, or `*.` and a domain for all below it, in quotes";
             value.reader.report(span, &value.key, "not a domain", Some(remedy));
             continue;
         };
-        let key = if tree.is_some() { format!(".{ascii}") } else { ascii };
         if let Some(hop) = value.accept(|value| next_hop(value, &maildir)) {
             by_domain.insert(key, hop);
         }
@@ -144,6 +135,7 @@ fn limits(table: &Table<'_, '_>, config: &mut Config) {
         idle_commands: _,
         connections,
         connections_per_client,
+        connections_per_network,
     } = &mut config.inbound.limits;
     set(message_bytes, table.read("message-size", |value| size(value, 1 << 10..=4 << 30)));
     set(recipients, table.read("recipients", |value| count(value, 1..=100_000)));
@@ -154,7 +146,11 @@ fn limits(table: &Table<'_, '_>, config: &mut Config) {
         connections_per_client,
         table.read("connections-per-client", |value| count(value, 1..=100_000)),
     );
-    let Timeouts { command, data_block, message, write: _, handshake: _ } =
+    set(
+        connections_per_network,
+        table.read("connections-per-network", |value| count(value, 1..=100_000)),
+    );
+    let Timeouts { command, data_block, message, write: _, handshake: _, check: _ } =
         &mut config.inbound.timeouts;
     set(command, table.read("command-timeout", |value| time(value, SECOND, DAY)));
     set(data_block, table.read("data-timeout", |value| time(value, SECOND, DAY)));
@@ -166,13 +162,15 @@ fn smtp(table: &Table<'_, '_>, config: &mut Config) {
     set(&mut inbound.allow_bad_dots, table.read("allow-bad-dots", Value::flag));
     set(&mut inbound.relaying.allow_source_routes, table.read("allow-source-routes", Value::flag));
     set(&mut config.allow_partial, table.read("allow-partial", Value::flag));
+    let early = table.read("allow-early-data", Value::flag);
+    set(&mut inbound.close_on_early_data, early.map(|allowed| !allowed));
     let line_ends = table.read("bare-line-ends", |value| match value.text()? {
         "normalise" => Ok(LineEnds::Normalise),
         "refuse" => Ok(LineEnds::Refuse),
         _ => Err(Wrong::new("not a way to treat them", "write \"normalise\" or \"refuse\"")),
     });
     set(&mut inbound.line_ends, line_ends);
-    if let Some(wait) = table.read("greeting-delay", |value| time(value, Duration::ZERO, DAY)) {
+    if let Some(wait) = table.read("greeting-delay", delay) {
         inbound.early_talker_wait = Some(wait).filter(|wait| !wait.is_zero());
     }
 }
@@ -221,7 +219,7 @@ fn signatures(table: &Table<'_, '_>, signatures: &mut SignatureSettings, folder:
     }
 }
 
-fn dns(table: &Table<'_, '_>, dns: &mut DnsSettings) {
+fn dns(table: &Table<'_, '_>, dns: &mut DnsSettings, folder: &Path) {
     let servers = table.list("servers", |value| {
         let text = value.text()?;
         let bare = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
@@ -233,6 +231,7 @@ fn dns(table: &Table<'_, '_>, dns: &mut DnsSettings) {
     let longest = Duration::from_secs(60);
     let timeout = table.read("timeout", |value| time(value, Duration::from_millis(100), longest));
     set(&mut dns.timeout, timeout);
+    dns.trust_anchor = table.read("trust-anchor", |value| readable(value, folder));
 }
 
 fn queue(table: &Table<'_, '_>, queue: &mut queue::Settings) {
@@ -254,20 +253,25 @@ fn queue(table: &Table<'_, '_>, queue: &mut queue::Settings) {
     set(&mut queue.grace, table.read("stop-timeout", |value| time(value, SECOND, DAY)));
 }
 
-fn set<T>(place: &mut T, value: Option<T>) {
+/// Reads a flag into its place.
+pub(super) fn flag_into(place: &mut bool, table: &Table<'_, '_>, key: &'static str) {
+    set(place, table.read(key, Value::flag));
+}
+
+pub(super) fn set<T>(place: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *place = value;
     }
 }
 
-fn hostname(value: &Value<'_, '_>) -> Result<String, Wrong> {
+pub(super) fn hostname(value: &Value<'_, '_>) -> Result<String, Wrong> {
     match Domain::parse(value.text()?, Syntax::default()) {
         Ok(Domain::Name(name)) => Ok(name),
         _ => Err(Wrong::new("not a host name", "write the node's full name, \"mx1.example.com\"")),
     }
 }
 
-fn path(value: &Value<'_, '_>, folder: &Path) -> Result<PathBuf, Wrong> {
+pub(super) fn path(value: &Value<'_, '_>, folder: &Path) -> Result<PathBuf, Wrong> {
     match value.text()? {
         "" => Err(Wrong::new("an empty path", "write a path, or leave the key out")),
         text => Ok(folder.join(text)),
@@ -275,7 +279,7 @@ fn path(value: &Value<'_, '_>, folder: &Path) -> Result<PathBuf, Wrong> {
 }
 
 /// The path of a file that can be opened.
-fn readable(value: &Value<'_, '_>, folder: &Path) -> Result<PathBuf, Wrong> {
+pub(super) fn readable(value: &Value<'_, '_>, folder: &Path) -> Result<PathBuf, Wrong> {
     let path = path(value, folder)?;
     let opened = File::open(&path).and_then(|file| file.metadata());
     match opened {
@@ -290,17 +294,7 @@ fn readable(value: &Value<'_, '_>, folder: &Path) -> Result<PathBuf, Wrong> {
     }
 }
 
-fn mode(value: &Value<'_, '_>) -> Result<Mode, Wrong> {
-    let text = value.text()?;
-    MODES.iter().find(|(word, _)| *word == text).map(|(_, mode)| *mode).ok_or_else(|| {
-        Wrong::new(
-            format!("unknown mode `{text}`"),
-            "write \"edge\", \"proxy\", \"rescan\" or \"reinject\"",
-        )
-    })
-}
-
-fn address(value: &Value<'_, '_>) -> Result<SocketAddr, Wrong> {
+pub(super) fn address(value: &Value<'_, '_>) -> Result<SocketAddr, Wrong> {
     value.text()?.parse().map_err(|_| {
         Wrong::new("not an address and port", "write \"0.0.0.0:25\", \"[::]:25\" or the like")
     })
@@ -310,7 +304,7 @@ fn address_or_off(value: &Value<'_, '_>) -> Result<Option<SocketAddr>, Wrong> {
     if value.text()? == "off" { Ok(None) } else { address(value).map(Some) }
 }
 
-fn network(value: &Value<'_, '_>) -> Result<IpNet, Wrong> {
+pub(super) fn network(value: &Value<'_, '_>) -> Result<IpNet, Wrong> {
     let text = value.text()?;
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map(|network| network.trunc()).map_err(|_| {
@@ -318,7 +312,7 @@ fn network(value: &Value<'_, '_>) -> Result<IpNet, Wrong> {
     })
 }
 
-fn next_hop(value: &Value<'_, '_>, maildir: &NextHop) -> Result<NextHop, Wrong> {
+pub(super) fn next_hop(value: &Value<'_, '_>, maildir: &NextHop) -> Result<NextHop, Wrong> {
     let text = value.text()?;
     if text == "maildir" {
         return Ok(maildir.clone());
@@ -345,14 +339,20 @@ fn clamd(value: &Value<'_, '_>) -> Result<Server, Wrong> {
         return if path.is_absolute() { Ok(Server::Unix { path }) } else { Err(wrong()) };
     }
     // The same form as a next hop with one server.
-    let host = text.strip_prefix("tcp://").filter(|host| !host.contains(',')).ok_or_else(wrong)?;
+    let host = text
+        .strip_prefix("tcp://")
+        .filter(|host| !host.contains([',', '|', '*']))
+        .ok_or_else(wrong)?;
     match format!("smtp://{host}").parse() {
-        Ok(NextHop::Smtp { mut servers }) => servers.pop().ok_or_else(wrong),
+        Ok(NextHop::Smtp { servers }) => servers.iter().next().cloned().ok_or_else(wrong),
         _ => Err(wrong()),
     }
 }
 
-fn size(value: &Value<'_, '_>, range: std::ops::RangeInclusive<u64>) -> Result<u64, Wrong> {
+pub(super) fn size(
+    value: &Value<'_, '_>,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<u64, Wrong> {
     if value.is_number() {
         return value.number(range);
     }
@@ -361,7 +361,11 @@ fn size(value: &Value<'_, '_>, range: std::ops::RangeInclusive<u64>) -> Result<u
     })
 }
 
-fn time(value: &Value<'_, '_>, least: Duration, most: Duration) -> Result<Duration, Wrong> {
+pub(super) fn time(
+    value: &Value<'_, '_>,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, Wrong> {
     let time = units::duration(value.text()?).ok_or_else(|| {
         Wrong::new("not a time", "write \"30 seconds\", \"5 minutes\", \"2 days\"")
     })?;
@@ -371,10 +375,21 @@ fn time(value: &Value<'_, '_>, least: Duration, most: Duration) -> Result<Durati
     Ok(time)
 }
 
-fn count(value: &Value<'_, '_>, range: std::ops::RangeInclusive<u64>) -> Result<usize, Wrong> {
+/// A time that may be none.
+pub(super) fn delay(value: &Value<'_, '_>) -> Result<Duration, Wrong> {
+    time(value, Duration::ZERO, DAY)
+}
+
+pub(super) fn count(
+    value: &Value<'_, '_>,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<usize, Wrong> {
     value.number(range).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
 }
 
-fn small(value: &Value<'_, '_>, range: std::ops::RangeInclusive<u64>) -> Result<u32, Wrong> {
+pub(super) fn small(
+    value: &Value<'_, '_>,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<u32, Wrong> {
     value.number(range).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
 }

@@ -13,32 +13,55 @@ use std::time::Duration;
 use imss_scan::malware::icap::Service;
 
 use crate::inbound::Mode;
+use crate::inbound::auth::users::UserFiles;
 use crate::jail::JailSettings;
+use crate::notices::NoticeSettings;
 use crate::outbound::Server;
+use crate::recipients::RecipientSettings;
 use crate::signatures::{Key, Source, Store};
-use crate::{inbound, outbound, queue};
+use crate::{filter as sender_filter, inbound, queue};
 
+mod auth;
+mod authentication;
 mod defaults;
+mod doors;
+pub mod filter;
+mod listen;
 mod lower;
+mod notices;
+mod outbound;
 mod policy;
 mod reader;
+mod recipients;
 mod units;
 
+pub use authentication::{
+    AuthenticationSettings, BatvSettings, KeySettings, ReportSettings, TagKeySettings,
+};
 pub use defaults::default_data_dir;
 pub use imss_policy::{Mistake, Mistakes, Severity};
+pub use outbound::OutboundTls;
 pub use policy::load_policy;
 
 /// Everything `imss.toml` says, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file it was read from, to be read again.
+    pub file: Option<PathBuf>,
     /// Where the node keeps everything it writes.
     pub data_dir: PathBuf,
     /// The policy's file; `None` is the built-in policy.
     pub policy: Option<PathBuf>,
     /// Where SMTP is accepted.
     pub listeners: Vec<Listener>,
+    /// Where mail servers ask over milter.
+    pub milters: Vec<crate::milter::Address>,
     /// How mail is accepted. Its host name is the node's name.
     pub inbound: inbound::Settings,
+    /// Who may log in.
+    pub users: UserFiles,
+    /// Who exists in our domains.
+    pub recipients: RecipientSettings,
     /// Certificate and key for STARTTLS; without them STARTTLS is not offered.
     pub tls: Option<TlsFiles>,
     /// Whether `message/partial` passes (RFC 2046 §5.2.2); its pieces cannot be scanned.
@@ -49,21 +72,59 @@ pub struct Config {
     pub signatures: SignatureSettings,
     /// How names are resolved.
     pub dns: DnsSettings,
+    /// Whom others are, and what we sign.
+    pub authentication: AuthenticationSettings,
     /// When delivery is tried again, and for how long.
     pub queue: queue::Settings,
     /// Where accepted mail goes, and how.
-    pub outbound: outbound::Settings,
+    pub outbound: crate::outbound::Settings,
+    /// How connections to other servers are secured.
+    pub outbound_tls: OutboundTls,
+    /// How delivery status notifications are written.
+    pub notices: NoticeSettings,
+    /// Who may hand over mail.
+    pub filter: sender_filter::Settings,
     /// Where metrics and the health check are served; `None` serves none.
     pub http: Option<SocketAddr>,
+    /// Who may have messages scanned there; `None` is nobody.
+    pub scan_access: Option<crate::http::access::Access>,
 }
 
 /// One SMTP listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Listener {
     /// Where it listens.
     pub address: SocketAddr,
     /// What it is for.
     pub mode: Mode,
+    /// How TLS is used.
+    pub tls: ListenTls,
+    /// How AUTH is used.
+    pub auth: UseOfAuth,
+    /// Its settings: those of all listeners, with what is different here.
+    pub settings: inbound::Settings,
+}
+
+/// TLS at a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListenTls {
+    /// None.
+    Off,
+    /// Offered by STARTTLS.
+    StartTls,
+    /// From the first octet.
+    Implicit,
+}
+
+/// AUTH at a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UseOfAuth {
+    /// None.
+    Off,
+    /// Offered.
+    Offered,
+    /// Nobody sends without it.
+    Required,
 }
 
 impl fmt::Display for Listener {
@@ -74,11 +135,13 @@ impl fmt::Display for Listener {
 }
 
 /// What listeners are for, in the words of the configuration.
-const MODES: [(&str, Mode); 4] = [
+const MODES: [(&str, Mode); 6] = [
     ("edge", Mode::Edge),
+    ("submission", Mode::Submission),
     ("proxy", Mode::Proxy),
     ("rescan", Mode::Rescan),
     ("reinject", Mode::Reinject),
+    ("milter", Mode::Milter),
 ];
 
 /// PEM files for STARTTLS.
@@ -129,6 +192,8 @@ pub struct DnsSettings {
     pub servers: Vec<SocketAddr>,
     /// Longest time for one answer.
     pub timeout: Duration,
+    /// DNSKEY records to trust instead of the root's, where DNSSEC is asked for.
+    pub trust_anchor: Option<PathBuf>,
 }
 
 /// Reads `path`, or gives the defaults if there is none. Paths in the file are relative to it.
@@ -142,7 +207,8 @@ pub fn load(path: Option<&Path>) -> Result<Config, Mistakes> {
     let Some(path) = path else { return Ok(Config::default()) };
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(&name, &error))?;
-    parse(&text, &name, path.parent().unwrap_or(Path::new("")))
+    let config = parse(&text, &name, path.parent().unwrap_or(Path::new("")))?;
+    Ok(Config { file: Some(path.to_owned()), ..config })
 }
 
 /// Reads the text of a configuration. `name` is the file that mistakes show; relative paths in the
@@ -176,6 +242,12 @@ impl Config {
         self.data_dir.join("spool")
     }
 
+    /// Where the sender filter keeps its lists and counters.
+    #[must_use]
+    pub fn filter_dir(&self) -> PathBuf {
+        self.data_dir.join("filter")
+    }
+
     /// Where quarantined copies lie, one folder per area.
     #[must_use]
     pub fn quarantine_dir(&self) -> PathBuf {
@@ -186,6 +258,12 @@ impl Config {
     #[must_use]
     pub fn archive_dir(&self) -> PathBuf {
         self.data_dir.join("archive")
+    }
+
+    /// Where messages are counted for DMARC reports, one file a day.
+    #[must_use]
+    pub fn dmarc_dir(&self) -> PathBuf {
+        self.data_dir.join("dmarc")
     }
 
     /// Where verdict records lie, one file a day.

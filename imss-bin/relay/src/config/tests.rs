@@ -29,6 +29,7 @@ fn nothing_at_all_is_the_defaults() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one document with every key")]
 fn every_key() {
     let config = read(
         r#"
@@ -90,7 +91,13 @@ fn every_key() {
     )
     .unwrap();
     let path = |text| ForwardPath::parse(text, Syntax::default()).unwrap();
-    let hop = |text| config.outbound.routing.next_hop(&path(text)).to_string();
+    let hop = |text| {
+        config
+            .outbound
+            .routing
+            .next_hop(&imss_core::envelope::ReversePath::Null, &path(text))
+            .to_string()
+    };
     let seen = [
         ("hostname", config.inbound.hostname.clone(), "mx1.example.com"),
         ("hostname outbound", config.outbound.hostname.clone(), "mx1.example.com"),
@@ -134,7 +141,7 @@ fn mistakes_have_places_and_remedies() {
             "unknown key, nothing near",
             "[dns]\nzone = 1",
             (2, 1, "dns.zone"),
-            "known keys are servers, timeout",
+            "known keys are servers, timeout, trust-anchor",
         ),
         ("wrong type", "hostname = 7", (1, 12, "hostname"), "write a string, such as `\"…\"`"),
         (
@@ -256,4 +263,180 @@ error: expected a whole number, found string
 fn a_file_that_is_not_there() {
     let mistakes = load(Some(Path::new("/nowhere/imss.toml"))).unwrap_err();
     assert!(mistakes.to_string().contains("/nowhere/imss.toml"), "{mistakes}");
+}
+
+/// Three listeners, and every key of `[auth]` and `[recipients]`.
+const LISTENERS: &str = r#"
+        relay-domains = ["example.com"]
+        [tls]
+        certificate = "cert.pem"
+        key = "key.pem"
+        [auth]
+        users = "people"
+        mechanisms = ["plain", "CRAM-MD5"]
+        in-clear = true
+        own-senders = true
+        trace-login = true
+        failures = 5
+        failure-delay = "1 s"
+        [smtp]
+        allow-early-data = true
+        [limits]
+        recipients = 50
+        connections-per-network = 70
+        [recipients]
+        file = "mailboxes"
+        call-ahead = true
+        exempt-domains = ["lists.example.com"]
+        when-unverified = "defer"
+        detail-delimiter = ""
+        call-ahead-timeout = "5 s"
+        known-for = "1 day"
+        unknown-for = "1 minute"
+        answers-kept = 9
+        [[listen]]
+        address = "0.0.0.0:25"
+        proxy-protocol-from = ["192.0.2.1"]
+        xclient-from = ["192.0.2.2"]
+        xforward-from = ["192.0.2.0/24"]
+        [[listen]]
+        address = "0.0.0.0:465"
+        mode = "submission"
+        tls = "implicit"
+        hostname = "smtp.example.com"
+        relay-domains = ["example.net"]
+        trusted-networks = []
+        message-size = "1 MiB"
+        recipients = 10
+        connections = 20
+        connections-per-client = 2
+        connections-per-network = 3
+        greeting-delay = "1 s"
+        [[listen]]
+        address = "127.0.0.1:2587"
+        mode = "submission"
+        tls = "off"
+        require-tls = false
+        auth = "offered"
+    "#;
+
+#[test]
+fn listeners_differ() {
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["cert.pem", "key.pem", "mailboxes"] {
+        std::fs::write(folder.path().join(file), "").unwrap();
+    }
+    let config = parse(LISTENERS, "imss.toml", folder.path()).unwrap();
+    let [edge, smtps, local] = config.listeners.as_slice() else { panic!("three") };
+    assert_eq!((edge.tls, edge.auth), (ListenTls::StartTls, UseOfAuth::Off));
+    assert!(!edge.settings.requires_tls && !edge.settings.auth.is_required);
+    assert_eq!(edge.settings.limits.recipients, 50);
+    assert!(!edge.settings.close_on_early_data);
+    assert_eq!(edge.settings.limits.connections_per_network, 70);
+    assert_eq!(edge.settings.proxy_from[0].to_string(), "192.0.2.1/32");
+    assert_eq!(edge.settings.xclient_from.len() + edge.settings.xforward_from.len(), 2);
+    assert_eq!((smtps.tls, smtps.auth), (ListenTls::Implicit, UseOfAuth::Required));
+    assert!(smtps.settings.requires_tls && smtps.settings.auth.is_required);
+    assert_eq!(smtps.settings.hostname, "smtp.example.com");
+    assert!(!smtps.settings.relaying.trusts("127.0.0.1".parse().unwrap()));
+    let path = |text| ForwardPath::parse(text, Syntax::LAX).unwrap();
+    assert!(smtps.settings.relaying.is_ours(&path("a@example.net")));
+    assert!(!smtps.settings.relaying.is_ours(&path("a@example.com")));
+    let limits = smtps.settings.limits;
+    assert_eq!((limits.message_bytes, limits.recipients), (1 << 20, 10));
+    assert_eq!((limits.connections, limits.connections_per_client), (20, 2));
+    assert_eq!(limits.connections_per_network, 3);
+    assert_eq!(smtps.settings.early_talker_wait, Some(Duration::from_secs(1)));
+    assert_eq!((local.tls, local.auth), (ListenTls::Off, UseOfAuth::Offered));
+    assert!(!local.settings.requires_tls && !local.settings.auth.is_required);
+    let auth = &local.settings.auth;
+    assert!(auth.in_clear && auth.own_senders && auth.is_traced);
+    assert_eq!((auth.failures, auth.delay), (5, Duration::from_secs(1)));
+    assert_eq!(auth.mechanisms.len(), 2);
+    assert_eq!(config.users.users, folder.path().join("people"));
+    assert_eq!(config.users.key, config.data_dir.join("users.key"));
+    let recipients = &config.recipients;
+    assert!(!recipients.accept_unverified && recipients.delimiter.is_none());
+    let ahead = recipients.call_ahead.as_ref().unwrap();
+    assert_eq!((ahead.timeout, ahead.answers), (Duration::from_secs(5), 9));
+    assert_eq!(ahead.known_for, Duration::from_secs(86_400));
+    assert_eq!(ahead.unknown_for, Duration::from_secs(60));
+}
+
+#[test]
+fn mistakes_of_listeners() {
+    let cases = [
+        ("mode = \"smtp\"", "unknown mode `smtp`"),
+        ("mode = \"submission\"", "mail is taken inside TLS only, and this listener has none"),
+        ("require-tls = true", "mail is taken inside TLS only, and this listener has none"),
+        ("tls = \"implicit\"", "TLS without a certificate"),
+        ("tls = \"ssl\"", "not a way to use TLS"),
+        ("auth = \"maybe\"", "not a way to use AUTH"),
+        ("xclient-from = [\"x\"]", "not a network"),
+        ("hostnam = \"a.example\"", "unknown key `hostnam`"),
+        ("[auth]\nmechanisms = [\"GSSAPI\"]", "not a mechanism"),
+        ("[recipients]\ndetail-delimiter = \"--\"", "more than one character"),
+        ("[recipients]\nwhen-unverified = \"reject\"", "not a way to treat them"),
+    ];
+    for (line, expected) in cases {
+        let text = format!("[[listen]]\naddress = \"127.0.0.1:25\"\n{line}\n");
+        let mistakes = read(&text).expect_err(line).to_string();
+        assert!(mistakes.contains(expected), "{line}: {mistakes}");
+    }
+}
+
+#[test]
+fn how_mail_leaves() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("relay.password");
+    std::fs::write(&secret, "correct horse\n").unwrap();
+    let allow = |mode| {
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let text = r#"
+        [[route]]
+        from = ["*.branch.example"]
+        to = ["example.com"]
+        next-hop = "smtps://a.example*3|b.example,c.example"
+
+        [[credentials]]
+        host = "smtp.provider.example:587"
+        user = "gateway"
+        password-file = "relay.password"
+
+        [[destination]]
+        names = ["example.net", "192.0.2.1"]
+        deliveries = 2
+        per-minute = 30
+
+        [outbound]
+        mx-hosts = 3
+        mx-port = 2525
+        connections-per-server = 7
+
+        [outbound-tls]
+        level = "dane"
+        names = { "bank.example" = "verify", "*.old.example" = "none" }
+        "#;
+    allow(0o600);
+    let config = parse(text, "imss.toml", folder.path()).unwrap();
+    let (out, tls) = (&config.outbound, &config.outbound_tls.policy);
+    assert_eq!(
+        out.routing.routes[0].describe(),
+        "from *.branch.example to example.com: smtps://a.example:465*3|b.example:465,c.example:465"
+    );
+    assert!(out.credentials_for("smtp.provider.example", 587).is_some());
+    assert!(out.credentials_for("smtp.provider.example", 25).is_none());
+    assert!(!format!("{config:?}").contains("correct horse"), "the password is never shown");
+    let limits = out.limits_of(["example.net"].into_iter());
+    assert_eq!((limits.jobs, limits.pause), (Some(2), Some(Duration::from_secs(2))));
+    assert_eq!((out.max_mx_hosts, out.mx_port, out.pool.max_per_server), (3, 2525, 7));
+    let levels = ["Bank.example", "x.old.example", "old.example"].map(|name| tls.named(name));
+    assert_eq!(levels.map(|level| level.map_or("", |one| one.as_str())), ["verify", "none", ""]);
+    allow(0o644);
+    let Mistakes(mistakes) = parse(text, "imss.toml", folder.path()).unwrap_err();
+    assert_eq!(mistakes[0].reason, "others may read or change this password");
+    assert!(mistakes[0].remedy.as_deref().unwrap().starts_with("run `chmod 600 "));
 }

@@ -1,10 +1,13 @@
 //! Carries out requests on a queue and a quarantine.
 
 use std::fmt;
+use std::sync::Arc;
 
 use imss_core::ids::QueueId;
 
 use super::{Answer, Operator, QuarantineOrder, QueueOrder, Request, Which};
+use crate::filter::Filter as SenderFilter;
+use crate::filter::command::{FilterAnswer, FilterOrder};
 use crate::ids::unix_millis;
 use crate::quarantine::{Filter, Item, ItemId, Quarantine, QuarantineError};
 use crate::queue::{CommandError, Queue};
@@ -16,6 +19,7 @@ const HOLD_REASON: &str = "held by an administrator";
 pub struct Desk {
     queue: Queue,
     quarantine: Quarantine,
+    filter: Option<Arc<SenderFilter>>,
     next_id: Box<dyn Fn() -> QueueId + Send + Sync>,
     reload: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
@@ -29,23 +33,50 @@ impl Desk {
         next_id: impl Fn() -> QueueId + Send + Sync + 'static,
         reload: impl Fn() -> Result<(), String> + Send + Sync + 'static,
     ) -> Self {
-        Self { queue, quarantine, next_id: Box::new(next_id), reload: Box::new(reload) }
+        Self {
+            queue,
+            quarantine,
+            filter: None,
+            next_id: Box::new(next_id),
+            reload: Box::new(reload),
+        }
+    }
+
+    /// With a sender filter.
+    #[must_use]
+    pub fn with_filter(self, filter: Arc<SenderFilter>) -> Self {
+        Self { filter: Some(filter), ..self }
+    }
+
+    async fn filter_order(&self, order: FilterOrder) -> Answer {
+        let Some(filter) = self.filter.clone() else {
+            return Answer::Refused("there is no sender filter here".to_owned());
+        };
+        // Orders sync files and go through a million sources.
+        match tokio::task::spawn_blocking(move || filter.operate(order)).await {
+            Ok(FilterAnswer::Refused(reason)) => Answer::Refused(reason),
+            Ok(answer) => Answer::Filter(answer),
+            Err(error) => refused(&error),
+        }
     }
 
     fn queue_order(&self, order: QueueOrder, which: Which) -> Answer {
         if order == QueueOrder::Retry && which == Which::All {
             return Answer::Done { count: self.queue.flush(), failed: Vec::new() };
         }
-        let ids = match which {
-            Which::All => self.queue.list(usize::MAX).into_iter().map(|entry| entry.id).collect(),
-            Which::These(ids) => ids,
-        };
-        done(ids, |id| match order {
+        done(self.chosen(which), |id| match order {
             QueueOrder::Retry => self.queue.retry(id),
             QueueOrder::Hold => self.queue.hold(id, HOLD_REASON),
             QueueOrder::Release => self.queue.release(id),
             QueueOrder::Delete => self.queue.delete(id),
         })
+    }
+
+    fn chosen(&self, which: Which) -> Vec<QueueId> {
+        match which {
+            Which::All => self.queue.list(usize::MAX).into_iter().map(|entry| entry.id).collect(),
+            Which::These(ids) => ids,
+        }
     }
 
     async fn quarantine_order(&self, order: QuarantineOrder, which: Which) -> Answer {
@@ -103,6 +134,13 @@ impl Operator for Desk {
                 Err(error) => refused(&error),
             },
             Request::Queue { order, which } => self.queue_order(order, which),
+            Request::QueueRoute { to, which } => {
+                done(self.chosen(which), |id| self.queue.route(id, to.as_ref()))
+            }
+            Request::QueueFlush { destination } => {
+                let count = self.queue.flush_destination(&destination);
+                Answer::Done { count, failed: Vec::new() }
+            }
             Request::QuarantineList { area, limit } => match self.items(area, limit) {
                 Ok(items) => Answer::Quarantine(items),
                 Err(error) => refused(&error),
@@ -114,6 +152,7 @@ impl Operator for Desk {
                 Err(error) => refused(&error),
             },
             Request::Quarantine { order, which } => self.quarantine_order(order, which).await,
+            Request::Filter { order } => self.filter_order(order).await,
             Request::Reload => match (self.reload)() {
                 Ok(()) => Answer::Done { count: 1, failed: Vec::new() },
                 Err(reason) => Answer::Refused(reason),

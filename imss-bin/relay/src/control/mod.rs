@@ -11,6 +11,8 @@ use std::future::Future;
 use imss_core::ids::QueueId;
 use serde::{Deserialize, Serialize};
 
+use crate::filter::command::{FilterAnswer, FilterOrder};
+use crate::outbound::NextHop;
 use crate::quarantine::Item;
 use crate::queue::QueueEntry;
 
@@ -39,6 +41,18 @@ pub enum Request {
         /// With which.
         which: Which,
     },
+    /// Queued messages are to go another way, now.
+    QueueRoute {
+        /// Where to; `None` by the routing of the settings again.
+        to: Option<NextHop>,
+        /// Which.
+        which: Which,
+    },
+    /// Everything for a recipient domain, or for a next hop that was given by hand, is to be tried now.
+    QueueFlush {
+        /// The domain or next hop.
+        destination: String,
+    },
     /// The quarantine, oldest first.
     QuarantineList {
         /// Only this area.
@@ -57,6 +71,11 @@ pub enum Request {
         order: QuarantineOrder,
         /// With which.
         which: Which,
+    },
+    /// Something is asked of the sender filter.
+    Filter {
+        /// What.
+        order: FilterOrder,
     },
     /// Read configuration, policy and certificates again.
     Reload,
@@ -111,6 +130,8 @@ pub enum Answer {
         /// Where it could not be, and why.
         failed: Vec<(QueueId, String)>,
     },
+    /// What the sender filter says.
+    Filter(FilterAnswer),
     /// The request was refused.
     Refused(String),
 }

@@ -3,6 +3,9 @@
 //! In: the line without its line end. Out: the command with its arguments, still as the client
 //! wrote them, or why it is none.
 
+/// Octets of the longest verb.
+const LONGEST_VERB: usize = 8;
+
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Command<'a> {
@@ -18,6 +21,9 @@ pub(super) enum Command<'a> {
     Expn,
     Help,
     StartTls,
+    Auth { mechanism: &'a str, initial: Option<&'a str> },
+    Xclient(&'a str),
+    Xforward(&'a str),
     Quit,
 }
 
@@ -60,7 +66,7 @@ impl<'a> Command<'a> {
         let text = text.trim_ascii_end();
         let (verb, arguments) = text.split_once([' ', '\t']).unwrap_or((text, ""));
         let arguments = arguments.trim_ascii_start();
-        let mut upper = [0_u8; 8];
+        let mut upper = [0_u8; LONGEST_VERB];
         let Some(place) = upper.get_mut(..verb.len()) else {
             return Err(CommandError::Unknown);
         };
@@ -95,8 +101,12 @@ impl<'a> Command<'a> {
             b"VRFY" if arguments.is_empty() => Err(CommandError::Usage("VRFY address")),
             b"VRFY" => Ok(Self::Vrfy),
             b"EXPN" => Ok(Self::Expn),
-            b"AUTH" | b"ETRN" | b"TURN" | b"ATRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL"
-            | b"XCLIENT" | b"XFORWARD" | b"LHLO" => Err(CommandError::NotImplemented),
+            b"AUTH" => auth(arguments),
+            b"ETRN" | b"TURN" | b"ATRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" | b"LHLO" => {
+                Err(CommandError::NotImplemented)
+            }
+            b"XCLIENT" => Ok(Self::Xclient(arguments)),
+            b"XFORWARD" => Ok(Self::Xforward(arguments)),
             b"GET" | b"POST" | b"PUT" | b"HEAD" | b"CONNECT" | b"OPTIONS" | b"DELETE" => {
                 Err(CommandError::Foreign)
             }
@@ -119,6 +129,18 @@ fn bdat<'a>(arguments: &str) -> Result<Command<'a>, CommandError> {
         return Err(CommandError::OutOfStep);
     }
     Ok(Command::Bdat { octets, is_last })
+}
+
+/// `AUTH mechanism [initial-response]` (RFC 4954 §4).
+fn auth(arguments: &str) -> Result<Command<'_>, CommandError> {
+    let usage = CommandError::Usage("AUTH mechanism [initial-response]");
+    let mut words = arguments.split_ascii_whitespace();
+    let mechanism = words.next().ok_or(usage)?;
+    let initial = words.next();
+    if words.next().is_some() {
+        return Err(usage);
+    }
+    Ok(Command::Auth { mechanism, initial })
 }
 
 /// `FROM:<path> parameters`. Deviation: blanks around the colon are accepted, since printers and
@@ -194,7 +216,10 @@ mod tests {
         for (name, line, expected) in cases {
             assert_eq!(Command::parse(line), expected, "{name}");
         }
-        assert_eq!(Command::parse(b"AUTH LOGIN"), Err(CommandError::NotImplemented));
+        let auth = |mechanism, initial| Ok(Command::Auth { mechanism, initial });
+        assert_eq!(Command::parse(b"auth LOGIN"), auth("LOGIN", None));
+        assert_eq!(Command::parse(b"AUTH PLAIN ="), auth("PLAIN", Some("=")));
+        assert!(matches!(Command::parse(b"AUTH a b c"), Err(CommandError::Usage(_))));
         assert_eq!(
             Command::parse(b"RCPT TO:<a@b>").map(|c| matches!(c, Command::Rcpt(_))),
             Ok(true)

@@ -12,17 +12,16 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 
+use super::buffer::Buffer;
 use super::server::{Listener, Shared, TlsUse};
 use super::session::{Complete, Event, Session};
 use super::settings::{Settings, Timeouts};
 use super::slots::Slot;
-use super::{Acceptor, Received, Reply, TlsStore, reply};
+use super::{Acceptor, Received, Reply, SessionEvent, Stage, TlsStore, haproxy, reply};
 use crate::spool::SpoolError;
 use crate::spool::body::Body;
 use crate::spool::writer::BodyWriter;
 
-/// Octets read at once; more than the longest command line.
-const BUFFER_BYTES: usize = 64 << 10;
 /// Pieces of content below this are gathered before they are written.
 const SMALL_BYTES: usize = 256;
 /// How much is gathered.
@@ -31,6 +30,10 @@ const GATHERED_BYTES: usize = 8 << 10;
 /// reply before the reset that unread octets would cause.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
+/// What channel binding exports (RFC 9266 §2).
+const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
+/// Longest delay of a failure to log in.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
 
 /// One connection.
 pub(super) struct Connection<A> {
@@ -53,17 +56,23 @@ enum Ended {
     Handshake,
 }
 
-/// Serves a connection to its end. The slot is free again when this returns.
-pub(super) async fn serve<A: Acceptor>(connection: Connection<A>, stream: TcpStream, slot: Slot) {
+/// Serves a connection to its end. The slots are free again when this returns.
+pub(super) async fn serve<A: Acceptor>(
+    mut connection: Connection<A>,
+    stream: TcpStream,
+    slots: [Slot; 2],
+) {
     let cut = connection.shared.cut.clone();
     let ip = connection.session.client().ip;
+    let mut slots = Some(slots);
     tokio::select! {
-        result = connection.run(stream) => if let Err(error) = result {
+        result = connection.run(stream, &mut slots) => if let Err(error) = result {
             tracing::debug!(client = %ip, %error, "connection lost");
         },
         () = cut.cancelled() => tracing::warn!(client = %ip, "connection cut while stopping"),
     }
-    drop(slot);
+    connection.left();
+    drop(slots);
 }
 
 impl<A: Acceptor> Connection<A> {
@@ -85,8 +94,16 @@ impl<A: Acceptor> Connection<A> {
         }
     }
 
-    async fn run(mut self, mut stream: TcpStream) -> io::Result<()> {
+    async fn run(
+        &mut self,
+        mut stream: TcpStream,
+        slots: &mut Option<[Slot; 2]>,
+    ) -> io::Result<()> {
         stream.set_nodelay(true)?;
+        let ip = self.session.client().ip;
+        if self.settings.proxy_from.iter().any(|network| network.contains(&ip)) {
+            self.learn_client(&mut stream, slots).await?;
+        }
         let listener = Arc::clone(&self.listener);
         match &listener.tls {
             TlsUse::Implicit(store) => {
@@ -104,6 +121,49 @@ impl<A: Acceptor> Connection<A> {
             }
         }
         Ok(())
+    }
+
+    /// Reads the PROXY header, and not an octet of what follows: that may be a TLS handshake.
+    async fn learn_client(
+        &mut self,
+        stream: &mut TcpStream,
+        slots: &mut Option<[Slot; 2]>,
+    ) -> io::Result<()> {
+        let deadline = Instant::now() + self.timeouts().handshake;
+        let header = loop {
+            let known = self.buffer.octets();
+            if let Some(header) = haproxy::read(known).map_err(io::Error::other)? {
+                break header;
+            }
+            let missing = haproxy::missing(known);
+            let space = self.buffer.space().get_mut(..missing).unwrap_or_default();
+            match timeout_at(deadline, stream.read(space)).await?? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                octets => self.buffer.add(octets),
+            }
+        };
+        self.buffer.clear();
+        let Some(ip) = header.client else { return Ok(()) };
+        self.session.speaks_for(Client::new(ip));
+        let is_trusted = self.session.role().is_trusted;
+        let everywhere = self.shared.settings.load();
+        let passed = slots.take().map(|[all, here]| {
+            let all = all.pass_to(ip, is_trusted, &everywhere.limits)?;
+            Ok([all, here.pass_to(ip, is_trusted, &self.settings.limits)?])
+        });
+        match passed.transpose() {
+            Ok(passed) => *slots = passed,
+            Err(reply) => self.session.close_with(&reply),
+        }
+        Ok(())
+    }
+
+    /// Tells that the session is over.
+    fn left(&self) {
+        let (client, role) = (self.session.client(), self.session.role());
+        let (messages, errors) = self.session.counted();
+        let event = SessionEvent::Disconnected { client, role, messages, errors };
+        self.shared.acceptor.observe(event);
     }
 
     /// Greets, unless the client talks first where it must not.
@@ -127,7 +187,15 @@ impl<A: Acceptor> Connection<A> {
         self.buffer.clear();
         let limit = self.timeouts().handshake;
         let stream = timeout(limit, store.acceptor().accept(stream)).await??;
-        self.session.secured(describe(stream.get_ref().1));
+        let connection = stream.get_ref().1;
+        // RFC 9266 §4.2 wants TLS 1.3, or an extension of 1.2 that cannot be asked for here.
+        let exporter = Some(connection)
+            .filter(|it| it.protocol_version() == Some(rustls::ProtocolVersion::TLSv1_3))
+            .and_then(|it| it.export_keying_material([0; 32], EXPORTER_LABEL, Some(b"")).ok());
+        self.session.secured(describe(connection));
+        if let Some(exporter) = exporter {
+            self.session.bind_channel(exporter);
+        }
         Ok(stream)
     }
 
@@ -155,6 +223,8 @@ impl<A: Acceptor> Connection<A> {
                     continue;
                 }
                 Event::Continue => {}
+                Event::Check => self.check().await,
+                Event::Login => self.login().await,
                 Event::Begin => self.begin(),
                 Event::Content(content) => {
                     if let Some(body) = &mut self.body
@@ -186,6 +256,49 @@ impl<A: Acceptor> Connection<A> {
         }
     }
 
+    /// Asks whether the session may go on.
+    async fn check(&mut self) {
+        let limit = self.timeouts().check;
+        let acceptor = &self.shared.acceptor;
+        let verdict = match self.session.stage() {
+            // A future that is ready costs no timer.
+            Some(stage) => timeout(limit, ask(acceptor.as_ref(), &self.settings, stage))
+                .await
+                .unwrap_or_else(|_elapsed| Err(reply::check_timed_out())),
+            None => Ok(()),
+        };
+        if let Err(reply) = &verdict {
+            tracing::debug!(client = %self.session.client().ip, %reply, "refused");
+            if let Some(event) = self.session.refused(reply) {
+                acceptor.observe(event);
+            }
+        }
+        self.session.resume(verdict);
+    }
+
+    /// Finds out whether the client is who it says. A failure takes its time, so that guessing does.
+    async fn login(&mut self) {
+        let limit = self.timeouts().check;
+        let login = match (self.session.claim().cloned(), &self.settings.auth.users) {
+            (Some(claim), Some(users)) => timeout(limit, users.verify(claim)).await.unwrap_or(None),
+            _ => None,
+        };
+        if login.is_none() {
+            let failures = self.session.login_failures().saturating_add(1);
+            let delay = self.settings.auth.delay.saturating_mul(failures).min(LONGEST_DELAY);
+            tracing::info!(client = %self.session.client().ip, failures, "login refused");
+            metrics::counter!("imss_login_failures_total").increment(1);
+            let (client, role) = (self.session.client(), self.session.role());
+            self.shared.acceptor.observe(SessionEvent::LoginFailed { client, role });
+            // Told to stop, we wait no longer.
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.shared.stop.cancelled() => {}
+            }
+        }
+        self.session.logged_in(login);
+    }
+
     fn begin(&mut self) {
         let id = self.shared.acceptor.next_id();
         let writer = self.shared.acceptor.body_writer(id);
@@ -203,8 +316,23 @@ impl<A: Acceptor> Connection<A> {
         };
         let Complete { envelope, protocol, mode } = complete;
         let received_at_unix_millis = unix_millis();
-        let received = Received { id, envelope, body, received_at_unix_millis, protocol, mode };
-        self.shared.acceptor.accept(received).await
+        let login = envelope.client.login.as_ref();
+        let received = Received {
+            id,
+            traced_login: login.filter(|_| self.settings.auth.is_traced).cloned(),
+            envelope,
+            body,
+            received_at_unix_millis,
+            protocol,
+            mode,
+            hostname: self.settings.hostname.clone(),
+        };
+        // On the heap, so that a client that waits for nothing does not carry it.
+        let reply = Box::pin(self.shared.acceptor.accept(received)).await;
+        let (client, role) = (self.session.client(), self.session.role());
+        let answered = SessionEvent::Answered { client, role, id, reply: &reply };
+        self.shared.acceptor.observe(answered);
+        reply
     }
 
     /// Sends what the session has to say.
@@ -234,6 +362,11 @@ impl<A: Acceptor> Connection<A> {
         } else {
             command_deadline
         };
+        if is_receiving {
+            self.buffer.make_room();
+        } else {
+            self.buffer.shrink();
+        }
         let read = timeout_at(deadline, stream.read(self.buffer.space()));
         let read = tokio::select! {
             biased;
@@ -247,10 +380,6 @@ impl<A: Acceptor> Connection<A> {
             Ok(octets) => {
                 let octets = octets?;
                 self.buffer.add(octets);
-                if !is_receiving {
-                    let admitted = self.shared.acceptor.admit(self.session.client());
-                    self.session.set_shed(admitted.err());
-                }
                 Ok(if octets == 0 { Input::End } else { Input::More })
             }
             Err(_elapsed) => {
@@ -261,11 +390,28 @@ impl<A: Acceptor> Connection<A> {
     }
 
     fn timeouts(&self) -> &Timeouts {
-        if self.shared.slots.is_crowded(&self.settings.limits) {
+        if self.shared.slots.is_crowded(&self.shared.settings.load().limits) {
             &self.settings.timeouts_under_load
         } else {
             &self.settings.timeouts
         }
+    }
+}
+
+/// Whether the session may go on, and whether a recipient of ours exists.
+async fn ask<A: Acceptor>(
+    acceptor: &A,
+    settings: &Settings,
+    stage: Stage<'_>,
+) -> Result<(), Reply> {
+    acceptor.check(stage).await?;
+    match stage {
+        Stage::Rcpt { role, recipient, .. }
+            if !role.mode.is_loopback_only() && settings.relaying.is_ours(recipient) =>
+        {
+            acceptor.verify(recipient).await
+        }
+        _ => Ok(()),
     }
 }
 
@@ -345,44 +491,4 @@ fn describe(connection: &rustls::ServerConnection) -> String {
 fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Octets that were received and not consumed yet.
-struct Buffer {
-    octets: Box<[u8]>,
-    start: usize,
-    end: usize,
-}
-
-impl Buffer {
-    fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
-    }
-
-    fn octets(&self) -> &[u8] {
-        self.octets.get(self.start..self.end).unwrap_or_default()
-    }
-
-    fn consume(&mut self, octets: usize) {
-        self.start = self.start.saturating_add(octets).min(self.end);
-    }
-
-    /// Where to read to. What is left, never more than a command line, moves to the front.
-    fn space(&mut self) -> &mut [u8] {
-        if self.start > 0 {
-            self.octets.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end.saturating_sub(self.start));
-        }
-        self.octets.get_mut(self.end..).unwrap_or_default()
-    }
-
-    fn add(&mut self, octets: usize) {
-        self.end = self.end.saturating_add(octets).min(self.octets.len());
-    }
-}
-
-impl Default for Buffer {
-    fn default() -> Self {
-        Self { octets: vec![0; BUFFER_BYTES].into_boxed_slice(), start: 0, end: 0 }
-    }
 }

@@ -10,28 +10,35 @@
 
 use std::future::Future;
 
-use imss_core::envelope::{Client, Envelope};
+use imss_core::envelope::{Envelope, ForwardPath};
 use imss_core::ids::QueueId;
 use serde::{Deserialize, Serialize};
 
 use crate::spool::body::Body;
 use crate::spool::writer::BodyWriter;
 
+pub mod auth;
+mod buffer;
 mod command;
 mod connection;
 pub mod content;
+pub mod haproxy;
+pub mod intake;
 pub mod relaying;
 pub mod reply;
 pub mod server;
 pub mod session;
 pub mod settings;
 mod slots;
+pub mod stage;
 pub mod tls;
 pub mod trace;
+mod xclient;
 
 pub use reply::Reply;
 pub use server::{Listener, Server};
 pub use settings::Settings;
+pub use stage::{Role, SessionEvent, Stage};
 pub use tls::TlsStore;
 
 /// One message, complete and not yet answered.
@@ -49,6 +56,10 @@ pub struct Received {
     pub protocol: Protocol,
     /// What the listener is for.
     pub mode: Mode,
+    /// Our name at that listener.
+    pub hostname: String,
+    /// The client's login, where trace fields are to name it.
+    pub traced_login: Option<String>,
 }
 
 /// The `with` clause of the trace field (RFC 3848, RFC 6531 §4.3).
@@ -66,12 +77,24 @@ pub enum Protocol {
     /// EHLO inside TLS.
     #[serde(rename = "ESMTPS")]
     Esmtps,
+    /// EHLO and AUTH, in the clear.
+    #[serde(rename = "ESMTPA")]
+    Esmtpa,
+    /// EHLO and AUTH inside TLS.
+    #[serde(rename = "ESMTPSA")]
+    Esmtpsa,
     /// EHLO in the clear, and `MAIL FROM` said SMTPUTF8.
     #[serde(rename = "UTF8SMTP")]
     Utf8Smtp,
     /// EHLO inside TLS, and `MAIL FROM` said SMTPUTF8.
     #[serde(rename = "UTF8SMTPS")]
     Utf8Smtps,
+    /// EHLO and AUTH in the clear, and `MAIL FROM` said SMTPUTF8.
+    #[serde(rename = "UTF8SMTPA")]
+    Utf8Smtpa,
+    /// EHLO and AUTH inside TLS, and `MAIL FROM` said SMTPUTF8.
+    #[serde(rename = "UTF8SMTPSA")]
+    Utf8Smtpsa,
 }
 
 impl Protocol {
@@ -83,8 +106,12 @@ impl Protocol {
             Self::Smtps => "SMTPS",
             Self::Esmtp => "ESMTP",
             Self::Esmtps => "ESMTPS",
+            Self::Esmtpa => "ESMTPA",
+            Self::Esmtpsa => "ESMTPSA",
             Self::Utf8Smtp => "UTF8SMTP",
             Self::Utf8Smtps => "UTF8SMTPS",
+            Self::Utf8Smtpa => "UTF8SMTPA",
+            Self::Utf8Smtpsa => "UTF8SMTPSA",
         }
     }
 }
@@ -96,12 +123,18 @@ pub enum Mode {
     /// Mail from anyone for our domains, from trusted networks for anywhere; scanned, queued.
     #[default]
     Edge,
+    /// Mail from those who log in, for anywhere (RFC 6409); scanned, queued.
+    Submission,
     /// The reply waits for the next hop's; nothing is spooled.
     Proxy,
     /// Mail that passed us before and is scanned once more. Loopback only.
     Rescan,
     /// Mail that passed us before and is not scanned again. Loopback only.
     Reinject,
+    /// A mail server asks about a message that it keeps.
+    Milter,
+    /// A program asks what we think of a message; nothing is done with it.
+    Scan,
 }
 
 impl Mode {
@@ -110,9 +143,12 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Edge => "edge",
+            Self::Submission => "submission",
             Self::Proxy => "proxy",
             Self::Rescan => "rescan",
             Self::Reinject => "reinject",
+            Self::Milter => "milter",
+            Self::Scan => "scan",
         }
     }
 
@@ -128,13 +164,30 @@ pub trait Acceptor: Send + Sync + 'static {
     /// A queue ID that was never used before.
     fn next_id(&self) -> QueueId;
 
-    /// Whether a message from `client` is welcome now. Asked before the greeting (`helo` is empty
-    /// then) and before each `MAIL FROM`; must not block.
+    /// Whether the session may go on at `stage`. May take its time within
+    /// [`settings::Timeouts::check`]; where nothing is to be asked, the future is ready at once.
     ///
     /// # Errors
     ///
-    /// The reply the client gets instead; 421 also closes the connection.
-    fn admit(&self, client: &Client) -> Result<(), Reply>;
+    /// The reply the client gets instead; 421 also closes the connection, and so does any before
+    /// the greeting.
+    fn check(&self, stage: Stage<'_>) -> impl Future<Output = Result<(), Reply>> + Send;
+
+    /// Whether a recipient of our domains exists. Asked after [`Acceptor::check`], within the same
+    /// time.
+    ///
+    /// # Errors
+    ///
+    /// The reply that refuses the recipient.
+    fn verify(&self, recipient: &ForwardPath) -> impl Future<Output = Result<(), Reply>> + Send {
+        let _ = recipient;
+        std::future::ready(Ok(()))
+    }
+
+    /// Learns what happened. Must not block.
+    fn observe(&self, event: SessionEvent<'_>) {
+        let _ = event;
+    }
 
     /// Where the body of message `id` goes while it arrives.
     fn body_writer(&self, id: QueueId) -> BodyWriter;

@@ -4,9 +4,13 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use imss_core::envelope::{Domain, ForwardPath, PathError, Syntax};
 use ipnet::IpNet;
+
+use crate::ids::unix_millis;
+use crate::srs::Srs;
 
 /// Relay control.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +22,8 @@ pub struct RelayRules {
     /// Take forward-paths that ask us to relay in their own words: `@a,@b:c@d`, `user%other@us`,
     /// `other!user@us`, `"user@other"@us`, and local parts with `#` or `$`.
     pub allow_source_routes: bool,
+    /// Addresses that were rewritten here for forwarding are taken from anyone.
+    pub srs: Option<Arc<Srs>>,
 }
 
 /// Why a forward-path is refused.
@@ -30,6 +36,9 @@ pub enum Denied {
     /// The local part, or a route before the mailbox, names another host.
     #[error("source routes are not accepted")]
     SourceRoute,
+    /// It looks like an address that was rewritten here, and was not, or long ago.
+    #[error("no such rewritten address")]
+    Rewritten,
 }
 
 impl RelayRules {
@@ -47,14 +56,24 @@ impl RelayRules {
     ///
     /// See [`Denied`].
     pub fn check(&self, trusted: bool, written: &str, path: &ForwardPath) -> Result<(), Denied> {
+        match self.srs.as_ref().map(|srs| srs.reverse(path, unix_millis())) {
+            Some(Ok(Some(_))) => return Ok(()),
+            Some(Err(_)) => return Err(Denied::Rewritten),
+            Some(Ok(None)) | None => {}
+        }
         if !self.allow_source_routes && is_routed(written, path) {
             return Err(Denied::SourceRoute);
         }
-        let is_ours = match path {
+        if trusted || self.is_ours(path) { Ok(()) } else { Err(Denied::Relay) }
+    }
+
+    /// Whether a forward-path is of a domain that we take mail for from anyone.
+    #[must_use]
+    pub fn is_ours(&self, path: &ForwardPath) -> bool {
+        match path {
             ForwardPath::Postmaster => !self.domains.is_empty(),
             ForwardPath::Mailbox(mailbox) => self.domains.contains(mailbox.domain()),
-        };
-        if trusted || is_ours { Ok(()) } else { Err(Denied::Relay) }
+        }
     }
 }
 
@@ -116,7 +135,7 @@ mod tests {
         }
         let trusted_networks =
             vec!["127.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
-        RelayRules { domains, trusted_networks, allow_source_routes: false }
+        RelayRules { domains, trusted_networks, ..RelayRules::default() }
     }
 
     #[test]

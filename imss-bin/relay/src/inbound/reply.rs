@@ -167,6 +167,7 @@ pub fn denied(denied: Denied) -> Reply {
     match denied {
         Denied::Relay => Reply::new(550, (5, 7, 1), "Relay access denied"),
         Denied::SourceRoute => Reply::new(550, (5, 7, 1), "Source routes are not accepted"),
+        Denied::Rewritten => Reply::new(550, (5, 1, 1), "No such rewritten address, or too old"),
     }
 }
 
@@ -234,6 +235,25 @@ fixed! {
     pub too_many_from_client = 421 (4, 7, 0) "Too many connections from your address";
     /// The client talked before we greeted it.
     pub early_talker = 554 (5, 5, 1) "You spoke before the greeting";
+    /// The recipient is accepted.
+    pub(super) recipient_ok = 250 (2, 1, 5) "Recipient ok";
+    /// A question about the client or the envelope was not answered in time.
+    pub check_timed_out = 451 (4, 4, 3) "Temporary lookup failure, try again later";
+    pub(super) logged_in = 235 (2, 7, 0) "Authentication successful";
+    pub(super) login_failed = 535 (5, 7, 8) "Authentication credentials invalid";
+    pub(super) login_cancelled = 501 (5, 7, 0) "Authentication cancelled";
+    pub(super) login_unavailable = 454 (4, 7, 0) "Temporary authentication failure";
+    pub(super) bad_response = 501 (5, 5, 2) "Cannot decode the response";
+    pub(super) no_mechanism = 504 (5, 5, 4) "Mechanism not supported";
+    pub(super) no_auth = 502 (5, 5, 1) "Authentication is not available";
+    pub(super) logged_in_already = 503 (5, 5, 1) "You are authenticated already";
+    pub(super) login_needs_tls = 538 (5, 7, 11) "Encryption required: send STARTTLS first";
+    pub(super) login_first = 530 (5, 7, 0) "Authentication required";
+    pub(super) tls_first = 530 (5, 7, 0) "Must issue a STARTTLS command first";
+    pub(super) not_your_address = 553 (5, 7, 1) "Sender address is not yours";
+    pub(super) too_many_logins = 421 (4, 7, 0) "Too many failures to authenticate";
+    pub(super) no_others = 550 (5, 7, 0) "You may not speak for other clients";
+    pub(super) bad_attributes = 501 (5, 5, 4) "Bad attributes";
     pub(super) bare_command_end = 500 (5, 5, 2) "Command lines end with CRLF";
     pub(super) line_too_long = 500 (5, 5, 2) "Line too long";
     pub(super) bad_name = 501 (5, 5, 4) "Invalid host name";

@@ -32,6 +32,8 @@ pub struct Listener {
     pub mode: Mode,
     /// TLS.
     pub tls: TlsUse,
+    /// Settings of its own instead of the server's.
+    pub settings: Option<Arc<Settings>>,
 }
 
 /// TLS at a listener.
@@ -141,6 +143,7 @@ impl Server {
         });
         for (socket, listener) in bound {
             let shared = Arc::clone(&shared);
+            // How many connections there are is counted for all listeners, and for each.
             server.listeners.spawn(accept(socket, Arc::new(listener), shared));
         }
         Ok(server)
@@ -193,13 +196,14 @@ fn bind(listener: &Listener) -> Result<TcpListener, StartError> {
 }
 
 async fn accept<A: Acceptor>(socket: TcpListener, listener: Arc<Listener>, shared: Arc<Shared<A>>) {
+    let here = Arc::default();
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
             () = shared.stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => welcome(stream, peer, &listener, &shared),
+            Ok((stream, peer)) => welcome((stream, peer), &listener, &here, &shared),
             Err(error) => {
                 tracing::warn!(address = %listener.address, %error, "cannot accept connections");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -210,22 +214,25 @@ async fn accept<A: Acceptor>(socket: TcpListener, listener: Arc<Listener>, share
 
 /// Starts a session, or turns the client away.
 fn welcome<A: Acceptor>(
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
     listener: &Arc<Listener>,
+    here: &Arc<Slots>,
     shared: &Arc<Shared<A>>,
 ) {
-    let settings = shared.settings.load_full();
+    let settings = listener.settings.clone().unwrap_or_else(|| shared.settings.load_full());
     let ip = peer.ip().to_canonical();
-    let is_trusted = settings.relaying.trusts(ip);
-    let client = Client { ip, helo: String::new(), tls: None };
-    let place = shared.slots.take(ip, is_trusted, &settings.limits);
-    let admitted = place.and_then(|slot| shared.acceptor.admit(&client).map(|()| slot));
-    match admitted {
-        Ok(slot) => {
+    // A load balancer may have all places; they are its clients', which are counted later.
+    let is_balancer = settings.proxy_from.iter().any(|network| network.contains(&ip));
+    let is_trusted = is_balancer || settings.relaying.trusts(ip);
+    let client = Client::new(ip);
+    let everywhere = shared.settings.load();
+    let place = shared.slots.take(ip, is_trusted, &everywhere.limits);
+    let places = place.and_then(|slot| Ok([slot, here.take(ip, is_trusted, &settings.limits)?]));
+    match places {
+        Ok(slots) => {
             let connection =
                 Connection::new(client, settings, Arc::clone(listener), Arc::clone(shared));
-            shared.connections.spawn(connection::serve(connection, stream, slot));
+            shared.connections.spawn(connection::serve(connection, stream, slots));
         }
         Err(reply) => {
             tracing::debug!(client = %ip, %reply, "turned away");

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
+use super::auth::AuthRules;
 use super::relaying::RelayRules;
 
 /// Settings of the server, shared by all listeners. A new value takes effect for the connections
@@ -12,6 +15,16 @@ pub struct Settings {
     pub hostname: String,
     /// Who may send to whom.
     pub relaying: RelayRules,
+    /// Load balancers: their connections begin with a PROXY header.
+    pub proxy_from: Vec<IpNet>,
+    /// Clients that may speak for others by XCLIENT.
+    pub xclient_from: Vec<IpNet>,
+    /// Clients that may tell by XFORWARD where a message came from.
+    pub xforward_from: Vec<IpNet>,
+    /// Who may log in.
+    pub auth: AuthRules,
+    /// Take mail only inside TLS.
+    pub requires_tls: bool,
     /// What happens to bare CR and bare LF.
     pub line_ends: LineEnds,
     /// Accept recipients and reverse-paths with a dot before `@` or two dots in a row.
@@ -35,6 +48,11 @@ impl Default for Settings {
         Self {
             hostname: "localhost".to_owned(),
             relaying: RelayRules::default(),
+            proxy_from: Vec::new(),
+            xclient_from: Vec::new(),
+            xforward_from: Vec::new(),
+            auth: AuthRules::default(),
+            requires_tls: false,
             line_ends: LineEnds::default(),
             allow_bad_dots: false,
             limits: SessionLimits::default(),
@@ -77,6 +95,8 @@ pub struct SessionLimits {
     pub connections: usize,
     /// Connections at once from one IPv4 address or one IPv6 /64.
     pub connections_per_client: usize,
+    /// Connections at once from one IPv4 /24 or one IPv6 /48.
+    pub connections_per_network: usize,
 }
 
 impl Default for SessionLimits {
@@ -89,6 +109,7 @@ impl Default for SessionLimits {
             idle_commands: 100,
             connections: 1_000,
             connections_per_client: 100,
+            connections_per_network: 300,
         }
     }
 }
@@ -106,6 +127,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// For the TLS handshake.
     pub handshake: Duration,
+    /// For what is asked about the client or the envelope; after that the client gets 451.
+    pub check: Duration,
 }
 
 impl Timeouts {
@@ -118,6 +141,7 @@ impl Timeouts {
             message: Duration::from_secs(600),
             write: Duration::from_secs(20),
             handshake: Duration::from_secs(10),
+            check: Duration::from_secs(30),
         }
     }
 }
@@ -130,6 +154,7 @@ impl Default for Timeouts {
             message: Duration::from_secs(3_600),
             write: Duration::from_secs(300),
             handshake: Duration::from_secs(60),
+            check: Duration::from_secs(120),
         }
     }
 }

@@ -17,6 +17,7 @@ pub(super) struct Slots {
 struct Open {
     total: usize,
     by_client: HashMap<IpAddr, usize>,
+    by_network: HashMap<IpAddr, usize>,
 }
 
 /// One open connection; dropping it makes room.
@@ -24,6 +25,7 @@ struct Open {
 pub(super) struct Slot {
     slots: Arc<Slots>,
     client: IpAddr,
+    network: IpAddr,
 }
 
 impl Slots {
@@ -35,18 +37,26 @@ impl Slots {
         is_trusted: bool,
         limits: &SessionLimits,
     ) -> Result<Slot, Reply> {
-        let client = network(client);
+        let (client, network) = (prefix(client, 32, 64), prefix(client, 24, 48));
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.total >= limits.connections {
+        // The last tenth is for those we trust: a flood from elsewhere cannot shut them out.
+        let reserve = if is_trusted { 0 } else { limits.connections / 10 };
+        if open.total >= limits.connections.saturating_sub(reserve) {
             return Err(reply::too_many_connections());
         }
-        let of_client = open.by_client.entry(client).or_default();
-        if *of_client >= limits.connections_per_client && !is_trusted {
+        let count = |map: &HashMap<IpAddr, usize>, key| map.get(&key).copied().unwrap_or(0);
+        let is_full = count(&open.by_client, client) >= limits.connections_per_client
+            || count(&open.by_network, network) >= limits.connections_per_network;
+        if is_full && !is_trusted {
             return Err(reply::too_many_from_client());
         }
-        *of_client = of_client.saturating_add(1);
+        let open = &mut *open;
+        for (map, key) in [(&mut open.by_client, client), (&mut open.by_network, network)] {
+            let count = map.entry(key).or_default();
+            *count = count.saturating_add(1);
+        }
         open.total = open.total.saturating_add(1);
-        Ok(Slot { slots: Arc::clone(self), client })
+        Ok(Slot { slots: Arc::clone(self), client, network })
     }
 
     /// Connections that are open.
@@ -60,30 +70,71 @@ impl Slots {
     }
 }
 
+impl Slot {
+    /// Gives the place to another client: the one a load balancer speaks for.
+    pub(super) fn pass_to(
+        self,
+        client: IpAddr,
+        is_trusted: bool,
+        limits: &SessionLimits,
+    ) -> Result<Self, Reply> {
+        let slots = Arc::clone(&self.slots);
+        drop(self);
+        slots.take(client, is_trusted, limits)
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = self.slots.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.total = open.total.saturating_sub(1);
-        if let Some(count) = open.by_client.get_mut(&self.client) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                open.by_client.remove(&self.client);
+        let open = &mut *open;
+        for (map, key) in [(&mut open.by_client, self.client), (&mut open.by_network, self.network)]
+        {
+            if let Some(count) = map.get_mut(&key) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    map.remove(&key);
+                }
             }
         }
     }
 }
 
-/// What counts as one client: an IPv4 address or an IPv6 /64, which one customer has for itself.
-fn network(client: IpAddr) -> IpAddr {
+/// The first bits of an address. One client is an IPv4 address or an IPv6 /64, which one customer
+/// has for itself; one network is a /24 or a /48.
+fn prefix(client: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
     match client.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        v4 => v4,
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(v4_bits)).unwrap_or(0);
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(v6_bits)).unwrap_or(0);
+            IpAddr::V6((v6.to_bits() & mask).into())
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks() {
+        let limits = SessionLimits { connections_per_network: 2, ..Default::default() };
+        let slots = Arc::new(Slots::default());
+        let take = |client: &str| slots.take(client.parse().unwrap(), false, &limits);
+        let first = take("192.0.2.1").unwrap();
+        let _second = take("192.0.2.2").unwrap();
+        assert_eq!(take("192.0.2.3").unwrap_err(), reply::too_many_from_client());
+        let _other = take("192.0.3.1").unwrap();
+        drop(first);
+        let _third = take("192.0.2.3").unwrap();
+        let _v6 = (take("2001:db8:1:1::1").unwrap(), take("2001:db8:1:2::1").unwrap());
+        assert!(take("2001:db8:1:3::1").is_err());
+        assert!(take("2001:db8:2:3::1").is_ok());
+    }
 
     #[test]
     fn limits() {

@@ -14,15 +14,18 @@ use super::Received;
 pub const MAX_HOPS: usize = 50;
 
 /// The value of the `Received:` field for a message that arrived `at`, folded, without the final
-/// line end. `hostname` is ours.
+/// line end.
 ///
 /// A client's name that is no domain and no address literal is left out.
 #[must_use]
-pub fn received_field(received: &Received, hostname: &str, at: &Zoned) -> String {
-    let client = &received.envelope.client;
+pub fn received_field(received: &Received, at: &Zoned) -> String {
+    let (client, hostname) = (&received.envelope.client, &received.hostname);
     let mut value = format!("from {} ({})", from_domain(client), literal(client));
     if let Some((version, cipher)) = client.tls.as_deref().and_then(|tls| tls.split_once(' ')) {
         let _ = write!(value, "\r\n\t(using {version} with cipher {cipher})");
+    }
+    if let Some(login) = received.traced_login.as_deref().filter(|login| is_plain(login)) {
+        let _ = write!(value, "\r\n\t(authenticated as {login})");
     }
     let protocol = received.protocol.as_str();
     let _ = write!(value, "\r\n\tby {hostname} with {protocol}\r\n\tid {}", received.id);
@@ -59,6 +62,11 @@ fn from_domain(client: &Client) -> String {
     }
 }
 
+/// Whether a login name may stand in a comment as it is.
+fn is_plain(login: &str) -> bool {
+    login.bytes().all(|byte| byte.is_ascii_graphic() && !b"()\\".contains(&byte))
+}
+
 fn literal(client: &Client) -> String {
     Domain::Literal(client.ip.to_canonical()).to_string()
 }
@@ -80,9 +88,9 @@ mod tests {
             parameters: RcptParameters::default(),
         };
         let client = Client {
-            ip: "192.0.2.1".parse().unwrap(),
             helo: helo.to_owned(),
             tls: tls.map(str::to_owned),
+            ..Client::new("192.0.2.1".parse().unwrap())
         };
         Received {
             id: QueueId::new(0, 0, 0),
@@ -96,6 +104,8 @@ mod tests {
             received_at_unix_millis: 0,
             protocol: if tls.is_some() { Protocol::Esmtps } else { Protocol::Smtp },
             mode: Mode::Edge,
+            hostname: "us.example".to_owned(),
+            traced_login: None,
         }
     }
 
@@ -131,7 +141,7 @@ mod tests {
             ),
         ];
         for (name, received, expected) in cases {
-            assert_eq!(received_field(&received, "us.example", &at), expected, "{name}");
+            assert_eq!(received_field(&received, &at), expected, "{name}");
         }
     }
 

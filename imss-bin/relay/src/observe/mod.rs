@@ -18,8 +18,7 @@ use crate::ids::unix_millis;
 use crate::queue::{Disposition, Event, Observer};
 use crate::record::VerdictRecord;
 
-pub mod http;
-mod lines;
+pub(crate) mod lines;
 
 pub use lines::DailyLines;
 

@@ -4,17 +4,21 @@
 //! a server that cannot be reached, breaks off before the data or answers 4yz before the data is
 //! followed by the next one; a reply after the data, or a lost one, is final for this attempt.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hickory_resolver::TokioResolver;
-use imss_core::envelope::{Domain, ForwardPath};
+use imss_core::envelope::{Domain, ForwardPath, ReversePath};
+use tokio::time::{Instant, timeout};
 
 use super::pool::{Peer, Pool};
 use super::session::{Opener, Protocol, Session, Target};
+use super::tls::dane::{self, Tlsa};
+use super::tls::{Need, sts};
 use super::transaction::{Fate, Mail, Stage};
 use super::{
-    Attempt, Deliverer, DestinationKey, Failure, Handover, Job, NextHop, Scope, Server,
-    ServerReply, Settings, Tls, maildir, mx,
+    Attempt, Deliverer, DestinationKey, Failure, Handover, Job, LaneLimits, NextHop, Scope, Server,
+    ServerReply, Settings, Tls, TlsLevel, fit, maildir, mx,
 };
 
 /// The delivering client. One for the whole process; it keeps the open sessions.
@@ -23,6 +27,8 @@ pub struct Outbound {
     resolver: TokioResolver,
     tls: Tls,
     pool: Arc<Pool>,
+    /// Servers that could not be reached, and when.
+    unreachable: Mutex<HashMap<Server, Instant>>,
 }
 
 /// The replies of the next hop to one transaction, to be passed through to our own client.
@@ -46,16 +52,28 @@ struct Met {
 struct Plan {
     protocol: Protocol,
     servers: Vec<Server>,
-    /// The recipients' domain, when the servers are its MX: for the loop check.
-    domain: Option<String>,
+    /// The recipients' domain, when the servers are its MX.
+    mx_of: Option<String>,
+    /// Whether nobody can have forged the servers' names.
+    secure: bool,
+    /// The level that the recipients' domain has, if one is set for it.
+    level: Option<TlsLevel>,
+    /// The domain's MTA-STS policy.
+    sts: Option<sts::Policy>,
 }
+
+/// Recipients who go together: by destination and the TLS level set for their domain.
+type Group<'a> = ((DestinationKey, Option<TlsLevel>), &'a NextHop, Vec<usize>);
+
+/// Servers that are remembered as unreachable.
+const MAX_UNREACHABLE: usize = 10_000;
 
 impl Outbound {
     /// A client with these settings.
     #[must_use]
     pub fn new(settings: Settings, resolver: TokioResolver, tls: Tls) -> Self {
         let pool = Pool::new(settings.pool, settings.timeouts.quit);
-        Self { settings, resolver, tls, pool }
+        Self { settings, resolver, tls, pool, unreachable: Mutex::default() }
     }
 
     /// Sends `job` in one transaction and gives the server's own replies: for the before-queue proxy.
@@ -107,7 +125,14 @@ impl Outbound {
     }
 
     fn next_hop<'a>(&'a self, job: &'a Job, recipient: &ForwardPath) -> &'a NextHop {
-        job.next_hop.as_ref().unwrap_or_else(|| self.settings.routing.next_hop(recipient))
+        let routing = &self.settings.routing;
+        job.next_hop.as_ref().unwrap_or_else(|| routing.next_hop(&job.reverse_path, recipient))
+    }
+
+    /// The TLS level that is set for the recipient's domain.
+    fn level(&self, recipient: &ForwardPath) -> Option<TlsLevel> {
+        let name = recipient.mailbox()?.domain().ascii_name()?;
+        self.tls.policy.named(&name)
     }
 
     /// Which servers to try; `None` for a Maildir.
@@ -116,27 +141,23 @@ impl Outbound {
         next_hop: &NextHop,
         recipient: &ForwardPath,
     ) -> Result<Option<Plan>, Failure> {
-        let fixed = |protocol, servers: &[Server]| {
-            Ok(Some(Plan { protocol, servers: servers.to_vec(), domain: None }))
+        let level = self.level(recipient);
+        let fixed = |protocol, servers| {
+            Ok(Some(Plan { protocol, servers, mx_of: None, secure: true, level, sts: None }))
         };
         let domain = match next_hop {
             NextHop::Maildir { .. } => return Ok(None),
-            NextHop::Smtp { servers } => return fixed(Protocol::Smtp, servers),
-            NextHop::Lmtp { servers } => return fixed(Protocol::Lmtp, servers),
+            NextHop::Smtp { servers } => return fixed(Protocol::Smtp, servers.in_turn()),
+            NextHop::Smtps { servers } => return fixed(Protocol::Smtps, servers.in_turn()),
+            NextHop::Lmtp { servers } => return fixed(Protocol::Lmtp, servers.in_turn()),
             NextHop::Mx => recipient.mailbox().map(|mailbox| mailbox.domain()),
         };
-        let port = self.settings.mx_port;
         match domain {
             Some(Domain::Literal(ip)) => {
-                fixed(Protocol::Smtp, &[Server::Tcp { host: ip.to_string(), port }])
+                let port = self.settings.mx_port;
+                fixed(Protocol::Smtp, vec![Server::Tcp { host: ip.to_string(), port }])
             }
-            Some(Domain::Name(name)) => {
-                let hosts = mx::hosts(&self.resolver, name, &self.settings.hostname).await?;
-                let hosts = hosts.into_iter().take(self.settings.max_mx_hosts.max(1));
-                let servers = hosts.map(|host| Server::Tcp { host, port }).collect();
-                let domain = Some(name.clone());
-                Ok(Some(Plan { protocol: Protocol::Smtp, servers, domain }))
-            }
+            Some(Domain::Name(name)) => self.plan_mx(name, level).await.map(Some),
             None => {
                 let text = "an address without a domain has no MX";
                 Err(Failure::own((5, 1, 2), text, Scope::Recipient))
@@ -144,14 +165,123 @@ impl Outbound {
         }
     }
 
+    /// The MX hosts of a domain.
+    async fn plan_mx(&self, name: &str, level: Option<TlsLevel>) -> Result<Plan, Failure> {
+        let asked = level.unwrap_or(self.tls.policy.default);
+        let validating = self.tls.validating.as_ref().filter(|_| asked.asks_dane());
+        let resolver = validating.unwrap_or(&self.resolver);
+        let hosts = mx::hosts(resolver, name, &self.settings.hostname).await?;
+        let port = self.settings.mx_port;
+        let names = hosts.names.into_iter().take(self.settings.max_mx_hosts.max(1));
+        let servers = names.map(|host| Server::Tcp { host, port }).collect();
+        let sts = match &self.tls.sts {
+            Some(sts) if asked.asks_sts() => {
+                let ascii = idna::domain_to_ascii(name).unwrap_or_default();
+                sts.policy(&ascii).await
+            }
+            _ => None,
+        };
+        let secure = hosts.secure && validating.is_some();
+        let mx_of = Some(name.to_owned());
+        Ok(Plan { protocol: Protocol::Smtp, servers, mx_of, secure, level, sts })
+    }
+
+    /// What a session with one server of a plan must have.
+    async fn need(&self, plan: &Plan, server: &Server) -> Result<Need, Failure> {
+        let Server::Tcp { host, port } = server else { return Ok(Need::Clear) };
+        let at_host = self.tls.policy.named(host);
+        // A password goes to nobody who has not proved to be its server, unless that is asked for
+        // by this server's name: what a recipient's domain needs is another matter.
+        let level = if self.settings.credentials_for(host, *port).is_some() {
+            at_host.unwrap_or(TlsLevel::Verified)
+        } else {
+            plan.level.or(at_host).unwrap_or(self.tls.policy.default)
+        };
+        let later = |text: String| {
+            let host = Some(host.clone());
+            Failure { host, code: None, enhanced: (4, 7, 5), text, scope: Scope::Destination }
+        };
+        match level {
+            TlsLevel::Off => return Ok(Need::Clear),
+            TlsLevel::Required => return Ok(Need::Required),
+            TlsLevel::Verified => return Ok(Need::Verified),
+            _ => {}
+        }
+        if level.asks_dane()
+            && plan.secure
+            && let Some(resolver) = &self.tls.validating
+        {
+            match dane::tlsa(resolver, host, *port).await {
+                Tlsa::Usable(associations) => return Ok(Need::Dane(associations)),
+                Tlsa::Unusable if level == TlsLevel::DaneOnly => {
+                    return Err(later("none of the TLSA records can be used".to_owned()));
+                }
+                Tlsa::Unusable => return Ok(Need::Required),
+                Tlsa::Unknown(why) => return Err(later(format!("TLSA records: {why}"))),
+                Tlsa::Absent => {}
+            }
+        }
+        if level == TlsLevel::DaneOnly {
+            return Err(later("there are no TLSA records that DNSSEC vouches for".to_owned()));
+        }
+        match &plan.sts {
+            Some(policy) if policy.mode == sts::Mode::Enforce && !policy.allows(host) => {
+                Err(later("the domain's MTA-STS policy does not name this host".to_owned()))
+            }
+            Some(policy) if policy.mode == sts::Mode::Enforce => Ok(Need::Verified),
+            _ => Ok(Need::Opportunistic),
+        }
+    }
+
+    /// The servers of a plan, those that could not be reached lately last.
+    fn in_reach(&self, plan: &Plan) -> Vec<Server> {
+        let unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        let avoid = self.settings.timeouts.avoid;
+        let is_away =
+            |server: &Server| unreachable.get(server).is_some_and(|since| since.elapsed() < avoid);
+        let mut servers = plan.servers.clone();
+        servers.sort_by_key(is_away);
+        servers
+    }
+
+    fn remember(&self, server: &Server, reached: bool) {
+        let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
+        if reached {
+            unreachable.remove(server);
+            return;
+        }
+        if unreachable.len() >= MAX_UNREACHABLE {
+            let avoid = self.settings.timeouts.avoid;
+            unreachable.retain(|_, since| since.elapsed() < avoid);
+        }
+        if unreachable.len() < MAX_UNREACHABLE {
+            unreachable.insert(server.clone(), Instant::now());
+        }
+    }
+
     /// Sends to those recipients of `job` whose numbers are in `wanted`. Gives as many results.
     async fn send(&self, job: &Job, wanted: Vec<usize>, plan: &Plan) -> Vec<Met> {
+        let survey = match fit::survey(&job.content).await {
+            Ok(survey) => survey,
+            Err(failure) => return wanted.iter().map(|_| own(failure.clone())).collect(),
+        };
         let nowhere = || Failure::own((4, 4, 4), "no server to try", Scope::Destination);
         let mut results: Vec<Met> = wanted.iter().map(|_| own(nowhere())).collect();
         // Positions in `wanted` that still need somebody to take them.
         let mut open: Vec<usize> = (0..wanted.len()).collect();
-        for server in &plan.servers {
-            let peer = Peer { protocol: plan.protocol, server: server.clone() };
+        for server in self.in_reach(plan) {
+            let need = match self.need(plan, &server).await {
+                Ok(need) => need,
+                Err(failure) => {
+                    for at in &open {
+                        if let Some(place) = results.get_mut(*at) {
+                            *place = own(failure.clone());
+                        }
+                    }
+                    continue;
+                }
+            };
+            let peer = Peer { protocol: plan.protocol, server, need };
             // One server may ask for several transactions: "too many recipients".
             loop {
                 let asked = open.len();
@@ -161,8 +291,9 @@ impl Outbound {
                     parameters: &job.parameters,
                     recipients: chosen.collect(),
                     content: &job.content,
+                    survey,
                 };
-                let met = self.exchange(&peer, &mail, plan.domain.as_deref()).await;
+                let met = self.exchange(&peer, &mail, plan.mx_of.as_deref()).await;
                 let more = met.iter().any(|met| matches!(met.fate, Fate::Accepted(_)))
                     && met.iter().any(|met| is_too_many(&met.fate));
                 let mut left = Vec::new();
@@ -192,7 +323,8 @@ impl Outbound {
             mail.recipients.iter().map(|_| own(failure.clone())).collect()
         };
         let Some(_permit) = self.pool.permit(peer).await else {
-            return all(Failure::own((4, 3, 2), "shutting down", Scope::Destination));
+            let text = "too many deliveries wait for this server";
+            return all(Failure::own((4, 3, 2), text, Scope::Destination));
         };
         if let Some(session) = self.pool.take(peer) {
             let met = self.run(peer, session, mail).await;
@@ -200,7 +332,9 @@ impl Outbound {
                 return met;
             }
         }
-        let session = match self.open(peer).await {
+        let opened = self.open(peer).await;
+        self.remember(&peer.server, opened.is_ok());
+        let session = match opened {
             Ok(session) => session,
             Err(failure) => return all(failure),
         };
@@ -213,11 +347,29 @@ impl Outbound {
     }
 
     async fn run(&self, peer: &Peer, mut session: Session, mail: &Mail<'_>) -> Vec<Met> {
-        let fates = session.transaction(mail, &self.settings.timeouts).await;
+        let timeouts = &self.settings.timeouts;
+        let recode = self.settings.recode;
+        let fitted = fit::fit(mail.content, mail.survey, session.capabilities, recode).await;
+        let fitted = match fitted {
+            Ok(fitted) => fitted,
+            Err(failure) => {
+                self.pool.put(peer, session);
+                return mail.recipients.iter().map(|_| own(failure.clone())).collect();
+            }
+        };
+        let recipients = mail.recipients.clone();
+        let content = fitted.as_ref().unwrap_or(mail.content);
+        let mail = &Mail { content, recipients, ..*mail };
+        let ended = timeout(timeouts.transaction, session.transaction(mail, timeouts)).await;
+        let fates = ended.unwrap_or_else(|_| {
+            session.reusable = false;
+            let text = format!("no end after {} s", timeouts.transaction.as_secs());
+            vec![Fate::Lost(text, Stage::End); mail.recipients.len()]
+        });
         let handover = match (session.capabilities.dsn, session.protocol) {
             (true, _) => Handover::RelayedWithDsn,
             (false, Protocol::Lmtp) => Handover::Final,
-            (false, Protocol::Smtp) => Handover::Relayed,
+            (false, Protocol::Smtp | Protocol::Smtps) => Handover::Relayed,
         };
         let host = Some(Arc::clone(&session.host));
         self.pool.put(peer, session);
@@ -227,7 +379,8 @@ impl Outbound {
 
     /// Opens a session at the first address that gives one.
     async fn open(&self, peer: &Peer) -> Result<Session, Failure> {
-        let opener = Opener { settings: &self.settings, tls: &self.tls, protocol: peer.protocol };
+        let (settings, tls, protocol) = (&self.settings, &self.tls, peer.protocol);
+        let opener = Opener { settings, tls, protocol, need: &peer.need };
         let (name, port) = match &peer.server {
             Server::Unix { path } => return opener.open(Target::Unix(path)).await,
             Server::Tcp { host, port } => (host, *port),
@@ -236,6 +389,8 @@ impl Outbound {
         for address in mx::addresses(&self.resolver, name, port).await? {
             match opener.open(Target::Tcp { name, address }).await {
                 Ok(session) => return Ok(session),
+                // A server that was reached says more than one that was not.
+                Err(failure) if failure.enhanced.1 == 4 && last.host.is_some() => {}
                 Err(failure) => last = failure,
             }
         }
@@ -304,10 +459,11 @@ impl Outbound {
 
 impl Deliverer for Outbound {
     async fn deliver(&self, job: Job) -> Vec<Attempt> {
-        let mut groups: Vec<(DestinationKey, &NextHop, Vec<usize>)> = Vec::new();
+        let mut groups: Vec<Group<'_>> = Vec::new();
         for (index, recipient) in job.recipients.iter().enumerate() {
             let next_hop = self.next_hop(&job, &recipient.path);
-            let key = DestinationKey::new(next_hop, &recipient.path);
+            let level = self.level(&recipient.path);
+            let key = (DestinationKey::new(next_hop, &recipient.path), level);
             match groups.iter_mut().find(|(known, _, _)| *known == key) {
                 Some((_, _, group)) => group.push(index),
                 None => groups.push((key, next_hop, vec![index])),
@@ -326,8 +482,13 @@ impl Deliverer for Outbound {
         attempts
     }
 
-    fn destination(&self, recipient: &ForwardPath) -> DestinationKey {
-        DestinationKey::new(self.settings.routing.next_hop(recipient), recipient)
+    fn destination(&self, reverse_path: &ReversePath, recipient: &ForwardPath) -> DestinationKey {
+        let next_hop = self.settings.routing.next_hop(reverse_path, recipient);
+        DestinationKey::new(next_hop, recipient)
+    }
+
+    fn limits(&self, destination: &DestinationKey) -> LaneLimits {
+        self.settings.limits_of(destination.names())
     }
 }
 

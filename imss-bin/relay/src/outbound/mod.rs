@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
 use imss_core::envelope::{ForwardPath, MailParameters, Recipient, ReversePath};
 use imss_core::ids::QueueId;
@@ -19,21 +20,26 @@ use crate::spool::body::Content;
 
 mod client;
 mod data;
+mod fit;
 mod maildir;
 mod mx;
 mod pool;
 mod reply;
 mod route;
+pub mod sasl;
 mod session;
 mod settings;
-mod source;
+pub(crate) mod source;
+pub mod tls;
 mod transaction;
 mod wire;
 
 pub use client::{Outbound, Transaction};
+pub use fit::Recode;
 pub use reply::ServerReply;
-pub use route::{DestinationKey, NextHop, NextHopError, Routing, Server};
-pub use settings::{PoolSettings, Settings, Timeouts, Tls, TlsLevel};
+pub use route::{DestinationKey, NextHop, NextHopError, Route, Routing, Server, Servers};
+pub use settings::{DestinationLimit, PoolSettings, Settings, Timeouts};
+pub use tls::{Tls, TlsLevel, TlsPolicy};
 
 /// Tries to deliver, once.
 pub trait Deliverer: Send + Sync + 'static {
@@ -42,9 +48,23 @@ pub trait Deliverer: Send + Sync + 'static {
     /// Dropping the future closes the connection; the server may or may not have the message then.
     fn deliver(&self, job: Job) -> impl Future<Output = Vec<Attempt>> + Send;
 
-    /// Where mail for `recipient` goes now. Recipients of one message with the same key go together
-    /// in one job, and back-off and concurrency are counted by key.
-    fn destination(&self, recipient: &ForwardPath) -> DestinationKey;
+    /// Where mail from `reverse_path` for `recipient` goes now. Recipients of one message with the same
+    /// key go together in one job, and back-off and concurrency are counted by key.
+    fn destination(&self, reverse_path: &ReversePath, recipient: &ForwardPath) -> DestinationKey;
+
+    /// What holds for this destination besides the queue's own bounds.
+    fn limits(&self, _destination: &DestinationKey) -> LaneLimits {
+        LaneLimits::default()
+    }
+}
+
+/// Bounds of one destination.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LaneLimits {
+    /// Jobs at once, if fewer than the queue's own bound.
+    pub jobs: Option<usize>,
+    /// The least time between the beginnings of two jobs.
+    pub pause: Option<Duration>,
 }
 
 /// One message for recipients who share a destination.

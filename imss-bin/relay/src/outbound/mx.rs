@@ -7,9 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::op::ResponseCode;
-use hickory_resolver::proto::rr::{Name, RData};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
+use super::tls::dane::of;
 use super::{Failure, Scope};
 
 /// Addresses tried per host, of each family.
@@ -25,12 +27,19 @@ enum Answer<T> {
     Unknown(String),
 }
 
+/// Hosts in the order to try.
+pub(super) struct Hosts {
+    pub(super) names: Vec<String>,
+    /// Whether DNSSEC vouches for them, as far as the resolver has looked.
+    pub(super) secure: bool,
+}
+
 /// The hosts for `domain`, best first, equals in random order.
 pub(super) async fn hosts(
     resolver: &TokioResolver,
     domain: &str,
     own_name: &str,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Hosts, Failure> {
     let absent = |what: &str| {
         let text = format!("{what} for {domain}");
         Err(Failure::own((5, 1, 2), text, Scope::Destination))
@@ -39,13 +48,16 @@ pub(super) async fn hosts(
         return absent("not a domain name: no mail host");
     };
     match mx_records(resolver, name.clone()).await {
-        Answer::Found(records) => select(records, domain, own_name),
+        Answer::Found((records, secure)) => {
+            Ok(Hosts { names: select(records, domain, own_name)?, secure })
+        }
         Answer::NoSuchName => absent("no such domain in DNS: no mail host"),
         Answer::Unknown(why) => Err(unknown(domain, &why)),
         // No MX: the domain itself is the host, if it has an address.
         Answer::NoData => match ip_addresses(resolver, &name).await {
             Answer::Found(_) if is_own(domain, own_name) => Err(loops_back(domain)),
-            Answer::Found(_) => Ok(vec![domain.to_owned()]),
+            // Whether the addresses are secure is looked at with the host's TLSA records.
+            Answer::Found(_) => Ok(Hosts { names: vec![domain.to_owned()], secure: true }),
             Answer::NoData | Answer::NoSuchName => absent("neither MX nor address records"),
             Answer::Unknown(why) => Err(unknown(domain, &why)),
         },
@@ -78,7 +90,7 @@ pub(super) async fn addresses(
 }
 
 /// The name as DNS knows it, with a final dot so that no search list is applied.
-fn absolute(domain: &str) -> Option<Name> {
+pub(super) fn absolute(domain: &str) -> Option<Name> {
     let ascii =
         if domain.is_ascii() { domain.to_owned() } else { idna::domain_to_ascii(domain).ok()? };
     let mut name = Name::from_ascii(ascii).ok()?;
@@ -86,19 +98,23 @@ fn absolute(domain: &str) -> Option<Name> {
     Some(name)
 }
 
-async fn mx_records(resolver: &TokioResolver, name: Name) -> Answer<Vec<(u16, String)>> {
-    let lookup = match resolver.mx_lookup(name).await {
+async fn mx_records(resolver: &TokioResolver, name: Name) -> Answer<(Vec<(u16, String)>, bool)> {
+    let lookup = match resolver.mx_lookup(name.clone()).await {
         Ok(lookup) => lookup,
         Err(error) => return negative(&error),
     };
+    let own = of(lookup.answers(), &name, RecordType::MX);
+    let secure = !own.is_empty() && own.iter().all(|record| record.proof == Proof::Secure);
+    // What cannot be vouched for is used all the same, as mail servers always did.
+    let used = if secure { own } else { lookup.answers().iter().collect() };
     let mut records = Vec::new();
-    for record in lookup.answers() {
+    for record in used {
         if let RData::MX(mx) = &record.data {
             let host = mx.exchange.to_ascii().trim_end_matches('.').to_lowercase();
             records.push((mx.preference, host));
         }
     }
-    if records.is_empty() { Answer::NoData } else { Answer::Found(records) }
+    if records.is_empty() { Answer::NoData } else { Answer::Found((records, secure)) }
 }
 
 async fn ip_addresses(resolver: &TokioResolver, name: &Name) -> Answer<Vec<IpAddr>> {
@@ -121,6 +137,13 @@ fn negative<T>(error: &NetError) -> Answer<T> {
             ResponseCode::NXDomain => Answer::NoSuchName,
             ResponseCode::NoError => Answer::NoData,
             other => Answer::Unknown(other.to_string()),
+        },
+        // With a proof, or from a zone that nobody signs.
+        NetError::Dns(DnsError::Nsec {
+            response, proof: Proof::Secure | Proof::Insecure, ..
+        }) => match response.response_code {
+            ResponseCode::NXDomain => Answer::NoSuchName,
+            _ => Answer::NoData,
         },
         other => Answer::Unknown(other.to_string()),
     }

@@ -14,12 +14,19 @@ use tokio::time::Instant;
 use super::route::Server;
 use super::session::{Protocol, Session};
 use super::settings::PoolSettings;
+use super::tls::Need;
+
+/// Jobs that wait for a server or work with it, as a multiple of its sessions; and how many always may.
+const CROWD_FACTOR: usize = 5;
+const MIN_CROWD: usize = 100;
 
 /// Whom a session is with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
     pub(super) protocol: Protocol,
     pub(super) server: Server,
+    /// What the session must have: one that was opened for less must not be used for more.
+    pub(super) need: Need,
 }
 
 /// The open sessions.
@@ -48,7 +55,8 @@ impl Pool {
         Arc::new(Self { settings, quit_limit, inner: Mutex::default() })
     }
 
-    /// Waits for the right to use one of the server's sessions. Hold it while using one.
+    /// Waits for the right to use one of the server's sessions. Hold it while using one. `None` if so
+    /// many wait already that mail for others would be kept waiting with them.
     pub(super) async fn permit(self: &Arc<Self>, peer: &Peer) -> Option<OwnedSemaphorePermit> {
         let permits = {
             let mut inner = self.lock();
@@ -63,6 +71,11 @@ impl Pool {
                 }
             }
         };
+        // Everybody who waits or works holds one reference.
+        let crowd = self.settings.max_per_server.saturating_mul(CROWD_FACTOR).max(MIN_CROWD);
+        if Arc::strong_count(&permits) > crowd {
+            return None;
+        }
         permits.acquire_owned().await.ok()
     }
 

@@ -1,4 +1,4 @@
-//! Opens an SMTP or LMTP session: connection, greeting, EHLO, STARTTLS.
+//! Opens an SMTP or LMTP session: connection, greeting, EHLO, STARTTLS, AUTH.
 //!
 //! In: a server by name or socket path, with the addresses to try. Out: a [`Session`] ready for
 //! transactions, or the [`Failure`] of the last address. A server that does not know EHLO gets HELO.
@@ -12,7 +12,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use super::reply::{RawReply, ServerReply};
-use super::settings::{Settings, Tls, TlsLevel};
+use super::sasl::{self, Credentials, Login, Mechanism, Offered};
+use super::settings::Settings;
+use super::tls::{Need, Tls};
 use super::wire::{Wire, WireError};
 use super::{Failure, Scope};
 
@@ -20,6 +22,8 @@ use super::{Failure, Scope};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Protocol {
     Smtp,
+    /// SMTP with TLS from the first octet.
+    Smtps,
     /// RFC 2033.
     Lmtp,
 }
@@ -33,6 +37,8 @@ pub(super) struct Capabilities {
     pub(super) dsn: bool,
     pub(super) starttls: bool,
     pub(super) size: bool,
+    /// Ways to log in.
+    pub(super) auth: Offered,
     /// The largest message, if the server says one.
     pub(super) max_size: Option<u64>,
 }
@@ -43,6 +49,8 @@ pub(super) struct Session {
     pub(super) wire: Wire,
     pub(super) protocol: Protocol,
     pub(super) capabilities: Capabilities,
+    /// Whether TLS is on.
+    pub(super) secured: bool,
     /// `name[address]:port`, or a path.
     pub(super) host: Arc<str>,
     /// The first word of the greeting: what the server calls itself.
@@ -68,6 +76,7 @@ pub(super) struct Opener<'a> {
     pub(super) settings: &'a Settings,
     pub(super) tls: &'a Tls,
     pub(super) protocol: Protocol,
+    pub(super) need: &'a Need,
 }
 
 /// Why no session came about.
@@ -78,6 +87,8 @@ enum OpenError {
     Refused(ServerReply),
     /// TLS is required and not to be had.
     NoTls(String),
+    /// We cannot log in.
+    NoLogin(String),
 }
 
 impl From<WireError> for OpenError {
@@ -97,15 +108,20 @@ impl Opener<'_> {
             Target::Unix(path) => path.display().to_string(),
         };
         let host: Arc<str> = host.into();
-        let first = self.try_open(target, &host, self.tls.level).await;
+        let first = self.try_open(target, &host, self.need).await;
         let opened = match first {
             // Half-broken TLS is worse than none when none would do: begin anew in clear.
-            Err((OpenError::Wire(_), true)) if self.tls.level == TlsLevel::Opportunistic => {
-                self.try_open(target, &host, TlsLevel::Off).await
+            Err((OpenError::Wire(_), true)) if *self.need == Need::Opportunistic => {
+                self.try_open(target, &host, &Need::Clear).await
             }
             other => other,
         };
-        opened.map_err(|(error, _)| failure(&host, error))
+        let mut session = opened.map_err(|(error, _)| failure(&host, error))?;
+        if let Some(credentials) = self.credentials(target) {
+            let logged_in = self.log_in(&mut session, credentials).await;
+            logged_in.map_err(|error| failure(&host, error))?;
+        }
+        Ok(session)
     }
 
     /// Opens a session. An error tells whether it came after STARTTLS was accepted.
@@ -113,11 +129,11 @@ impl Opener<'_> {
         &self,
         target: Target<'_>,
         host: &Arc<str>,
-        level: TlsLevel,
+        need: &Need,
     ) -> Result<Session, (OpenError, bool)> {
         let before_tls = |error: OpenError| (error, false);
         let mut session = self.greet(target, host).await.map_err(before_tls)?;
-        if level == TlsLevel::Off {
+        if *need == Need::Clear || session.secured {
             return Ok(session);
         }
         let refusal = if session.capabilities.starttls {
@@ -125,13 +141,14 @@ impl Opener<'_> {
             let reply = session.wire.command("STARTTLS", limit).await;
             let reply = reply.map_err(|error| before_tls(error.into()))?;
             if reply.is_positive() {
-                return self.secure(session, target).await.map_err(|error| (error, true));
+                let secured = self.upgrade(session, target, need).await;
+                return secured.map_err(|error| (error, true));
             }
             format!("STARTTLS refused: {}", reply.to_server_reply())
         } else {
             "STARTTLS is not offered".to_owned()
         };
-        if level == TlsLevel::Required {
+        if *need != Need::Opportunistic {
             return Err(before_tls(OpenError::NoTls(refusal)));
         }
         Ok(session)
@@ -142,6 +159,10 @@ impl Opener<'_> {
         let connected = timeout(timeouts.connect, connect(target)).await;
         let mut wire =
             connected.map_err(|_| WireError::TimedOut(timeouts.connect))?.map_err(WireError::Io)?;
+        let secured = self.protocol == Protocol::Smtps;
+        if secured {
+            wire = self.handshake(wire, target, self.need).await?;
+        }
         let greeting = wire.reply(timeouts.greeting).await?;
         if greeting.code != 220 {
             return Err(OpenError::Refused(greeting.to_server_reply()));
@@ -152,6 +173,7 @@ impl Opener<'_> {
             wire,
             protocol: self.protocol,
             capabilities: Capabilities::default(),
+            secured,
             host: Arc::clone(host),
             greeting_name,
             messages: 0,
@@ -180,7 +202,25 @@ impl Opener<'_> {
         Ok(())
     }
 
-    async fn secure(&self, session: Session, target: Target<'_>) -> Result<Session, OpenError> {
+    async fn upgrade(
+        &self,
+        session: Session,
+        target: Target<'_>,
+        need: &Need,
+    ) -> Result<Session, OpenError> {
+        let wire = self.handshake(session.wire, target, need).await?;
+        let capabilities = Capabilities::default();
+        let mut session = Session { wire, capabilities, secured: true, ..session };
+        self.hello(&mut session).await?;
+        Ok(session)
+    }
+
+    async fn handshake(
+        &self,
+        wire: Wire,
+        target: Target<'_>,
+        need: &Need,
+    ) -> Result<Wire, OpenError> {
         let name = match target {
             Target::Tcp { name, address } => ServerName::try_from(name.to_owned())
                 .unwrap_or_else(|_| ServerName::IpAddress(address.ip().into())),
@@ -188,12 +228,56 @@ impl Opener<'_> {
                 return Err(OpenError::NoTls("no TLS over a socket file".to_owned()));
             }
         };
-        let config = Arc::clone(&self.tls.config);
-        let wire = session.wire.start_tls(config, name, self.settings.timeouts.hello).await?;
-        let mut session = Session { wire, capabilities: Capabilities::default(), ..session };
-        self.hello(&mut session).await?;
-        Ok(session)
+        let config = self.tls.config(need).ok_or_else(|| {
+            OpenError::NoTls("no certificate authority is known on this machine".to_owned())
+        })?;
+        Ok(wire.start_tls(config, name, self.settings.timeouts.hello).await?)
     }
+
+    /// With whom to log in at `target`, if we are to.
+    fn credentials(&self, target: Target<'_>) -> Option<&Credentials> {
+        let Target::Tcp { name, address } = target else { return None };
+        self.settings.credentials_for(name, address.port())
+    }
+
+    async fn log_in(
+        &self,
+        session: &mut Session,
+        credentials: &Credentials,
+    ) -> Result<(), OpenError> {
+        let limit = self.settings.timeouts.hello;
+        let no = |text: String| OpenError::NoLogin(text);
+        let mechanism = Mechanism::best(session.capabilities.auth, session.secured);
+        let mechanism = mechanism
+            .ok_or_else(|| no("the server offers no way to log in that is safe here".to_owned()))?;
+        let nonce: [u8; 18] = random().map_err(|error| no(error.to_string()))?;
+        let mut login = Login::new(mechanism, credentials, sasl::encode(&nonce));
+        let mut line = format!("AUTH {}", mechanism.name());
+        if let Some(initial) = login.initial() {
+            line = format!("{line} {}", sasl::encode(&initial));
+        }
+        // No mechanism has more rounds than this.
+        for _ in 0..4 {
+            let reply = session.wire.command(&line, limit).await?;
+            if reply.is_positive() {
+                return login.finish(None).map_err(|error| no(error.to_string()));
+            }
+            if reply.code != 334 {
+                return Err(no(format!("login refused: {}", reply.to_server_reply())));
+            }
+            let said = reply.lines().next().and_then(sasl::decode);
+            let said = said.ok_or_else(|| no("a challenge that is no base64".to_owned()))?;
+            line = sasl::encode(&login.answer(&said).map_err(|error| no(error.to_string()))?);
+        }
+        Err(no("the server does not come to an end".to_owned()))
+    }
+}
+
+/// Octets that nobody can guess.
+fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut octets = [0; N];
+    getrandom::fill(&mut octets)?;
+    Ok(octets)
 }
 
 async fn connect(target: Target<'_>) -> std::io::Result<Wire> {
@@ -219,6 +303,7 @@ fn capabilities(reply: &RawReply) -> Capabilities {
             Some("SMTPUTF8") => all.smtputf8 = true,
             Some("DSN") => all.dsn = true,
             Some("STARTTLS") => all.starttls = true,
+            Some("AUTH") => words.for_each(|name| all.auth.add(name)),
             Some("SIZE") => {
                 all.size = true;
                 let max = words.next().and_then(|size| size.parse().ok());
@@ -244,6 +329,8 @@ fn failure(host: &str, error: OpenError) -> Failure {
             };
             Failure { host, code: None, enhanced, text: error.to_string(), scope }
         }
+        // The password may be put right before the mail is too old.
+        OpenError::NoLogin(text) => Failure { host, code: None, enhanced: (4, 7, 8), text, scope },
         OpenError::NoTls(text) => Failure { host, code: None, enhanced: (4, 7, 4), text, scope },
         // 521 means: no mail here, ever (RFC 7504). Deviation: any other 5yz greeting is taken as
         // transient, because it is mostly a blocked client or a server in trouble, and waits well.
@@ -273,7 +360,10 @@ mod tests {
         let lines =
             ["mx.example DSN", "pipelining", "SIZE 1000", "8BITMIME", "AUTH=PLAIN", "X-DSN"];
         lines.iter().for_each(|line| reply.push(line.as_bytes()));
+        let mut auth = Offered::default();
+        auth.add("PLAIN");
         let expected = Capabilities {
+            auth,
             pipelining: true,
             eight_bit_mime: true,
             size: true,

@@ -1,14 +1,10 @@
-//! Settings of the client: names, time limits, connection reuse, TLS.
+//! Settings of the client: names, time limits, connection reuse.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-
-use super::route::{NextHop, Routing};
+use super::route::{NextHop, Routing, names_of};
+use super::sasl::Credentials;
+use super::{LaneLimits, Recode};
 
 /// Everything the client needs to know.
 #[derive(Debug, Clone)]
@@ -25,6 +21,12 @@ pub struct Settings {
     pub max_mx_hosts: usize,
     /// The port of MX hosts. Default 25.
     pub mx_port: u16,
+    /// Whom we log in with, by server.
+    pub credentials: Vec<Credentials>,
+    /// Bounds of single destinations.
+    pub limits: Vec<DestinationLimit>,
+    /// What is done with over-long lines, and with 8-bit octets where they are not taken.
+    pub recode: Recode,
 }
 
 impl Settings {
@@ -38,8 +40,39 @@ impl Settings {
             pool: PoolSettings::default(),
             max_mx_hosts: 5,
             mx_port: 25,
+            credentials: Vec::new(),
+            limits: Vec::new(),
+            recode: Recode::PassSigned,
         }
     }
+
+    /// With whom to log in at this server, if we are to.
+    #[must_use]
+    pub fn credentials_for(&self, host: &str, port: u16) -> Option<&Credentials> {
+        let fits = |one: &&Credentials| {
+            one.host.eq_ignore_ascii_case(host) && one.port.is_none_or(|wanted| wanted == port)
+        };
+        self.credentials.iter().find(fits)
+    }
+
+    /// The bounds of a destination that goes by one of these names.
+    #[must_use]
+    pub fn limits_of<'a>(&self, names: impl Iterator<Item = &'a str> + Clone) -> LaneLimits {
+        let named = |limit: &&DestinationLimit| {
+            names.clone().any(|name| names_of(name).any(|one| limit.names.iter().any(|n| n == one)))
+        };
+        self.limits.iter().find(named).map(|limit| limit.lane).unwrap_or_default()
+    }
+}
+
+/// Bounds of one destination, or of several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationLimit {
+    /// Recipient domains (`.example.com` for all below) where mail goes by MX; hosts of next hops
+    /// where it does not.
+    pub names: Vec<String>,
+    /// What holds for each of them.
+    pub lane: LaneLimits,
 }
 
 /// How long each phase may take (RFC 5321 §4.5.3.2).
@@ -59,6 +92,10 @@ pub struct Timeouts {
     pub data_block: Duration,
     /// The reply to the end of the data. Default 10 min.
     pub data_end: Duration,
+    /// One whole transaction, whatever it is made of. Default 1 hour.
+    pub transaction: Duration,
+    /// How long a server that could not be reached is tried after the others only. Default 1 min.
+    pub avoid: Duration,
     /// The reply to QUIT. Default 5 s: nothing depends on it.
     pub quit: Duration,
 }
@@ -73,6 +110,8 @@ impl Default for Timeouts {
             data_start: Duration::from_secs(120),
             data_block: Duration::from_secs(180),
             data_end: Duration::from_secs(600),
+            transaction: Duration::from_secs(3_600),
+            avoid: Duration::from_secs(60),
             quit: Duration::from_secs(5),
         }
     }
@@ -92,84 +131,5 @@ pub struct PoolSettings {
 impl Default for PoolSettings {
     fn default() -> Self {
         Self { idle: Duration::from_secs(10), max_per_server: 20, max_messages: 1_000 }
-    }
-}
-
-/// How TLS is used.
-#[derive(Debug, Clone)]
-pub struct Tls {
-    /// The rustls settings.
-    pub config: Arc<ClientConfig>,
-    /// When it is used.
-    pub level: TlsLevel,
-}
-
-/// When TLS is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TlsLevel {
-    /// Never.
-    Off,
-    /// When the server offers it; if it then fails, in clear over a new connection.
-    Opportunistic,
-    /// Always; otherwise the mail waits.
-    Required,
-}
-
-impl Tls {
-    /// TLS at `level`, with any certificate: as everybody does towards MX, where names prove nothing
-    /// without DNSSEC (RFC 7672 §1.3). It keeps out who listens, not who stands in between.
-    ///
-    /// # Errors
-    ///
-    /// The crypto library refuses its own defaults.
-    pub fn unverified(level: TlsLevel) -> Result<Self, rustls::Error> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
-        Ok(Self { config: Arc::new(config), level })
-    }
-}
-
-/// Takes any certificate.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    // A signature by a key that nobody vouches for proves nothing; checking it would only fail on
-    // certificates too odd to be read.
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _cert: &CertificateDer<'_>,
-        _dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -12,13 +12,13 @@ use tokio::sync::mpsc;
 use crate::spool::body::{Body, Content};
 
 /// The chunks of one content.
-pub(super) enum Source<'a> {
+pub(crate) enum Source<'a> {
     Memory { body: &'a Body, pieces: std::slice::Iter<'a, Piece> },
     File(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(content: &'a Content) -> Self {
+    pub(crate) fn new(content: &'a Content) -> Self {
         if let Body::Memory(_) = &content.body {
             return Self::Memory { body: &content.body, pieces: content.rope.pieces.iter() };
         }
@@ -35,7 +35,7 @@ impl<'a> Source<'a> {
         Self::File(receiver)
     }
 
-    pub(super) async fn next(&mut self) -> Option<io::Result<Bytes>> {
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Bytes>> {
         match self {
             Self::Memory { body, pieces } => pieces.next().map(|piece| match piece {
                 Piece::Inserted(bytes) => Ok(bytes.clone()),

@@ -2,13 +2,11 @@
 //!
 //! In: a [`Mail`]. Out: one [`Fate`] per recipient, in order. Commands are sent together if the server
 //! offers PIPELINING (RFC 2920). After any surprise the session is not used again.
-//!
-//! Deviation: content with octets above 127 is sent as it is to a server without 8BITMIME (RFC 6152
-//! §3 asks for a conversion): a conversion breaks signatures, and no such server is known to mind.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use imss_core::edit::legal::Survey;
 use imss_core::envelope::{
     BodyType, DsnReturn, ForwardPath, MailParameters, Mailbox, Notify, Recipient, ReversePath,
 };
@@ -29,6 +27,8 @@ pub(super) struct Mail<'a> {
     pub(super) parameters: &'a MailParameters,
     pub(super) recipients: Vec<&'a Recipient>,
     pub(super) content: &'a Content,
+    /// What its octets demand.
+    pub(super) survey: Survey,
 }
 
 /// How far a transaction came.
@@ -272,7 +272,7 @@ impl<'s> Run<'s> {
             true => Fate::Accepted(reply),
             false => Fate::Refused(reply, Stage::End),
         };
-        if self.session.protocol == Protocol::Smtp {
+        if self.session.protocol != Protocol::Lmtp {
             let reply = self.session.wire.reply(timeouts.data_end).await?;
             self.session.reusable &= reply.code != 421;
             let fate = fate(reply.to_server_reply());
@@ -350,7 +350,9 @@ fn mail_command(mail: &Mail<'_>, session: &Session) -> String {
     if capabilities.size {
         let _ = write!(line, " SIZE={}", mail.content.len());
     }
-    if capabilities.eight_bit_mime && parameters.body == Some(BodyType::EightBitMime) {
+    let is_eight_bit =
+        parameters.body == Some(BodyType::EightBitMime) || mail.survey.is_eight_bit();
+    if capabilities.eight_bit_mime && is_eight_bit {
         line.push_str(" BODY=8BITMIME");
     }
     if capabilities.smtputf8 && needs_utf8 {

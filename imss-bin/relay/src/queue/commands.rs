@@ -6,12 +6,12 @@ use std::sync::Arc;
 use imss_core::ids::QueueId;
 
 use super::bodies;
-use super::index::{Entry, is_store};
+use super::index::{Entry, Forgive, is_store};
 use super::view::{QueueCounts, QueueEntry};
 use super::{CommandError, Queue};
 use crate::outbound::NextHop;
-use crate::spool::Accepted;
 use crate::spool::record::Change;
+use crate::spool::{Accepted, Destination};
 
 impl Queue {
     /// Messages, oldest first, at most `limit`.
@@ -55,7 +55,7 @@ impl Queue {
         let entry = index.entries.get_mut(&id).ok_or(CommandError::NoSuchMessage(id))?;
         make_due(entry);
         index.touched.push(id);
-        index.forgive = true;
+        index.forgive = Forgive::All;
         drop(index);
         self.wake();
         Ok(())
@@ -66,8 +66,40 @@ impl Queue {
         let mut index = self.inner.index();
         index.entries.values_mut().for_each(make_due);
         index.touched = index.entries.keys().copied().collect();
-        index.forgive = true;
+        index.forgive = Forgive::All;
         let count = index.touched.len();
+        drop(index);
+        self.wake();
+        count
+    }
+
+    /// Tries everything for one destination now and forgets its back-off. A destination is a recipient
+    /// domain, or a next hop that `route` gave. Returns how many messages there are.
+    pub fn flush_destination(&self, destination: &str) -> usize {
+        let mut index = self.inner.index();
+        let wanted = destination.to_lowercase();
+        let mut touched = Vec::new();
+        for entry in index.entries.values_mut() {
+            let mut any = false;
+            for copy in entry.copies.iter_mut().filter(|copy| !is_store(&copy.destination)) {
+                let via = match &copy.destination {
+                    Destination::Via(next_hop) => next_hop.to_string() == wanted,
+                    _ => false,
+                };
+                for slot in &mut copy.slots {
+                    if via || slot.path.domain_name() == Some(wanted.as_str()) {
+                        slot.next_unix_millis = 0;
+                        any = true;
+                    }
+                }
+            }
+            if any {
+                touched.push(entry.id);
+            }
+        }
+        let count = touched.len();
+        index.forgive = Forgive::Messages(touched.iter().copied().collect());
+        index.touched.extend(touched);
         drop(index);
         self.wake();
         count

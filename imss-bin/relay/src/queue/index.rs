@@ -1,6 +1,6 @@
 //! What the queue knows of each message without reading it: envelopes, states, places in the journal.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -56,6 +56,16 @@ pub(super) struct Pause {
     pub(super) reason: String,
 }
 
+/// Destinations whose pauses end.
+#[derive(Debug, Default)]
+pub(super) enum Forgive {
+    #[default]
+    Nobody,
+    /// Those that these messages wait for.
+    Messages(HashSet<QueueId>),
+    All,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Waits for its time.
@@ -97,8 +107,8 @@ pub(super) struct Index {
     pub(super) touched: Vec<QueueId>,
     /// What the worker has to tell.
     pub(super) news: Vec<News>,
-    /// Whether the worker is to forget the pauses of destinations.
-    pub(super) forgive: bool,
+    /// Whose pauses the worker is to forget.
+    pub(super) forgive: Forgive,
     cache: HashMap<QueueId, Arc<Accepted>>,
     cache_order: VecDeque<QueueId>,
     cache_used: usize,

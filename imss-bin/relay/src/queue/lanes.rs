@@ -1,5 +1,9 @@
-//! Who may be sent to now: one lane per destination, with a limit of jobs and a pause after failures
-//! that concern the whole destination. After a pause one job goes first, to try.
+//! Who may be sent to now: one lane per destination, with a limit of jobs, perhaps a rate, and a pause
+//! after failures that concern the whole destination. After a pause one job goes first, to try.
+//!
+//! A destination has few jobs until one of them came to an end without such a failure, and all
+//! destinations of which that is not known share half of the jobs: however many there are that hang,
+//! mail for others finds room.
 //!
 //! Plain data, no clock: every call is told the time.
 
@@ -11,10 +15,17 @@ use std::time::Duration;
 use imss_core::ids::QueueId;
 
 use super::index::Pause;
-use crate::outbound::DestinationKey;
+use crate::outbound::{DestinationKey, LaneLimits};
 
 /// Jobs at once that write to the quarantine or the archive.
 const STORE_JOBS: usize = 4;
+
+/// Jobs at once for a destination that is not known to work.
+const UNPROVEN_JOBS: usize = 3;
+/// How long a destination counts as working after its lane is gone.
+const PROVEN_MILLIS: u64 = 10 * 60 * 1_000;
+/// Destinations remembered as working.
+const MAX_PROVEN: usize = 20_000;
 
 /// A lane's name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +44,7 @@ pub(super) struct Parcel {
     pub(super) recipients: Vec<u16>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Lanes {
     lanes: HashMap<LaneKey, Lane>,
     /// Lanes that may start a job, in turn.
@@ -41,6 +52,13 @@ pub(super) struct Lanes {
     /// Ends of pauses.
     pauses: BTreeSet<(u64, LaneKey)>,
     limit: usize,
+    /// Jobs at once for all destinations that are not known to work.
+    unproven_limit: usize,
+    unproven_running: usize,
+    /// Lanes that wait for such a job to end.
+    stalled: VecDeque<LaneKey>,
+    /// Destinations whose lanes are gone, and when they last worked.
+    proven: HashMap<LaneKey, u64>,
     retry: Vec<Duration>,
 }
 
@@ -53,16 +71,38 @@ struct Lane {
     /// What those who wait are told about the pause.
     pause: Option<Arc<Pause>>,
     listed: bool,
+    /// Whether it is known to work.
+    proven: bool,
+    limits: LaneLimits,
+    /// When its rate allows the next job.
+    not_before: u64,
+    /// How its running jobs began: so many while it was not known to work.
+    unproven_running: usize,
 }
 
 impl Lanes {
-    pub(super) fn new(limit: usize, retry: Vec<Duration>) -> Self {
-        let (lanes, runnable, pauses) = Default::default();
-        Self { lanes, runnable, pauses, limit: limit.max(1), retry }
+    /// At most `limit` jobs for a destination, of `jobs` in all.
+    pub(super) fn new(limit: usize, jobs: usize, retry: Vec<Duration>) -> Self {
+        let unproven_limit = (jobs / 2).max(1);
+        Self { limit: limit.max(1), unproven_limit, retry, ..Self::default() }
     }
 
-    pub(super) fn push(&mut self, key: &LaneKey, parcel: Parcel, now: u64) {
-        self.lanes.entry(key.clone()).or_default().ready.push_back(parcel);
+    /// Adds a parcel. `limits` are those of its destination, asked for when its lane begins.
+    pub(super) fn push(
+        &mut self,
+        key: &LaneKey,
+        parcel: Parcel,
+        now: u64,
+        limits: impl FnOnce() -> LaneLimits,
+    ) {
+        let proven = &mut self.proven;
+        let lane = self.lanes.entry(key.clone()).or_insert_with(|| {
+            let worked = proven.remove(key);
+            let is_recent = |at: u64| now.saturating_sub(at) < PROVEN_MILLIS;
+            let proven = *key == LaneKey::Store || worked.is_some_and(is_recent);
+            Lane { proven, limits: limits(), ..Lane::default() }
+        });
+        lane.ready.push_back(parcel);
         self.list(key, now);
     }
 
@@ -75,8 +115,21 @@ impl Lanes {
             if !lane.may_start(&key, limit, now) {
                 continue;
             }
+            if !lane.proven && self.unproven_running >= self.unproven_limit {
+                lane.listed = true;
+                self.stalled.push_back(key);
+                continue;
+            }
             let Some(parcel) = lane.ready.pop_front() else { continue };
             lane.running = lane.running.saturating_add(1);
+            if !lane.proven {
+                lane.unproven_running = lane.unproven_running.saturating_add(1);
+                self.unproven_running = self.unproven_running.saturating_add(1);
+            }
+            if let Some(pause) = lane.limits.pause {
+                lane.not_before = now.saturating_add(millis(pause));
+                self.pauses.insert((lane.not_before, key.clone()));
+            }
             let failures = lane.failures;
             self.list(&key, now);
             return Some((key, parcel, failures));
@@ -89,7 +142,13 @@ impl Lanes {
     pub(super) fn finish(&mut self, key: &LaneKey, failed: bool, now: u64) -> Option<Duration> {
         let lane = self.lanes.get_mut(key)?;
         lane.running = lane.running.saturating_sub(1);
+        if lane.unproven_running > 0 {
+            lane.unproven_running = lane.unproven_running.saturating_sub(1);
+            self.unproven_running = self.unproven_running.saturating_sub(1);
+            self.runnable.append(&mut self.stalled);
+        }
         let mut begun = None;
+        lane.proven = !failed || *key == LaneKey::Store;
         if !failed {
             lane.failures = 0;
         } else if lane.paused_until <= now {
@@ -100,8 +159,18 @@ impl Lanes {
             self.pauses.insert((lane.paused_until, key.clone()));
             begun = Some(pause);
         }
-        if lane.ready.is_empty() && lane.running == 0 && lane.failures == 0 {
+        if lane.ready.is_empty()
+            && lane.running == 0
+            && lane.failures == 0
+            && lane.not_before <= now
+        {
             self.lanes.remove(key);
+            if self.proven.len() >= MAX_PROVEN {
+                self.proven.retain(|_, at| now.saturating_sub(*at) < PROVEN_MILLIS);
+            }
+            if self.proven.len() < MAX_PROVEN && *key != LaneKey::Store {
+                self.proven.insert(key.clone(), now);
+            }
         } else {
             self.list(key, now);
         }
@@ -135,14 +204,38 @@ impl Lanes {
             }
             if let Some((_, key)) = self.pauses.pop_first() {
                 self.list(&key, now);
+                self.tidy(&key, now);
             }
         }
     }
 
-    /// Ends all pauses.
-    pub(super) fn forgive(&mut self, now: u64) {
-        self.pauses.clear();
-        let keys: Vec<LaneKey> = self.lanes.keys().cloned().collect();
+    /// Forgets a lane that was kept for its rate only.
+    fn tidy(&mut self, key: &LaneKey, now: u64) {
+        let idle = |lane: &Lane| {
+            lane.ready.is_empty()
+                && lane.running == 0
+                && lane.failures == 0
+                && lane.not_before <= now
+        };
+        if self.lanes.get(key).is_some_and(idle) {
+            self.lanes.remove(key);
+        }
+    }
+
+    /// Ends all pauses. Rates still hold.
+    pub(super) fn forgive_all(&mut self, now: u64) {
+        self.forgive_lanes(self.lanes.keys().cloned().collect(), now);
+    }
+
+    /// Ends the pauses of the lanes in which a parcel that `wanted` picks waits.
+    pub(super) fn forgive(&mut self, now: u64, wanted: impl Fn(&Parcel) -> bool) {
+        let waits = |lane: &Lane| lane.ready.iter().any(&wanted);
+        let keys = self.lanes.iter().filter(|(_, lane)| waits(lane));
+        let keys = keys.map(|(key, _)| key.clone()).collect();
+        self.forgive_lanes(keys, now);
+    }
+
+    fn forgive_lanes(&mut self, keys: Vec<LaneKey>, now: u64) {
         for key in keys {
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.paused_until = 0;
@@ -186,9 +279,12 @@ impl Lane {
         let limit = match key {
             LaneKey::Store => STORE_JOBS,
             LaneKey::Destination(_) if self.failures > 0 => 1,
-            LaneKey::Destination(_) => limit,
+            LaneKey::Destination(_) => {
+                let most = if self.proven { limit } else { limit.min(UNPROVEN_JOBS) };
+                self.limits.jobs.map_or(most, |jobs| most.min(jobs.max(1)))
+            }
         };
-        self.paused_until <= now && self.running < limit
+        self.paused_until <= now && self.not_before <= now && self.running < limit
     }
 }
 
@@ -211,7 +307,17 @@ mod tests {
     fn lanes() -> (Lanes, LaneKey) {
         let key = DestinationKey::new(&NextHop::Mx, &ForwardPath::Postmaster);
         let retry = [1, 2].map(Duration::from_millis).to_vec();
-        (Lanes::new(2, retry), LaneKey::Destination(key))
+        (Lanes::new(2, 100, retry), LaneKey::Destination(key))
+    }
+
+    fn push(lanes: &mut Lanes, key: &LaneKey, counter: u16) {
+        lanes.push(key, parcel(counter), 0, LaneLimits::default);
+    }
+
+    fn destination(domain: &str) -> LaneKey {
+        let path = format!("u@{domain}");
+        let path = ForwardPath::parse(&path, Default::default()).expect("an address");
+        LaneKey::Destination(DestinationKey::new(&NextHop::Mx, &path))
     }
 
     fn parcel(counter: u16) -> Parcel {
@@ -221,7 +327,7 @@ mod tests {
     #[test]
     fn no_more_jobs_than_the_limit() {
         let (mut lanes, key) = lanes();
-        (0..3).for_each(|counter| lanes.push(&key, parcel(counter), 0));
+        (0..3).for_each(|counter| push(&mut lanes, &key, counter));
         assert!(lanes.start(0).is_some());
         assert!(lanes.start(0).is_some());
         assert!(lanes.start(0).is_none(), "two run");
@@ -232,7 +338,7 @@ mod tests {
     #[test]
     fn a_pause_then_one_to_try() {
         let (mut lanes, key) = lanes();
-        (0..5).for_each(|counter| lanes.push(&key, parcel(counter), 0));
+        (0..5).for_each(|counter| push(&mut lanes, &key, counter));
         lanes.start(0);
         lanes.start(0);
         assert_eq!(lanes.finish(&key, true, 10), Some(Duration::from_millis(1)));
@@ -253,10 +359,61 @@ mod tests {
     #[test]
     fn forgiving_ends_pauses() {
         let (mut lanes, key) = lanes();
-        (0..2).for_each(|counter| lanes.push(&key, parcel(counter), 0));
+        (0..2).for_each(|counter| push(&mut lanes, &key, counter));
         lanes.start(0);
         lanes.finish(&key, true, 0);
-        lanes.forgive(0);
+        lanes.forgive_all(0);
         assert!(lanes.start(0).is_some());
+    }
+
+    #[test]
+    fn destinations_that_hang_leave_room() {
+        let mut lanes = Lanes::new(20, 10, Vec::new());
+        let good = destination("good.example");
+        push(&mut lanes, &good, 0);
+        lanes.start(0);
+        lanes.finish(&good, false, 0);
+        for counter in 1..100 {
+            push(&mut lanes, &destination(&format!("dead{counter}.example")), counter);
+        }
+        (1..4).for_each(|counter| push(&mut lanes, &good, counter));
+        let started: Vec<LaneKey> =
+            std::iter::from_fn(|| lanes.start(0).map(|(key, _, _)| key)).collect();
+        let to_good = started.iter().filter(|key| **key == good).count();
+        assert_eq!(
+            (started.len(), to_good),
+            (8, 3),
+            "half of ten for the unknown, and all for the good"
+        );
+        let dead = started.iter().find(|key| **key != good).expect("one of them").clone();
+        lanes.finish(&dead, true, 0);
+        assert!(lanes.start(0).is_some(), "the next of them");
+        assert!(lanes.start(0).is_none());
+    }
+
+    #[test]
+    fn few_jobs_until_one_worked() {
+        let mut lanes = Lanes::new(20, 100, Vec::new());
+        let key = destination("new.example");
+        (0..20).for_each(|counter| push(&mut lanes, &key, counter));
+        let start = |lanes: &mut Lanes| std::iter::from_fn(|| lanes.start(0)).count();
+        assert_eq!(start(&mut lanes), UNPROVEN_JOBS);
+        lanes.finish(&key, false, 0);
+        assert_eq!(start(&mut lanes), 20 - UNPROVEN_JOBS);
+    }
+
+    #[test]
+    fn no_faster_than_the_rate() {
+        let mut lanes = Lanes::new(20, 100, Vec::new());
+        let key = destination("slow.example");
+        let limits = || LaneLimits { jobs: None, pause: Some(Duration::from_millis(10)) };
+        (0..3).for_each(|counter| lanes.push(&key, parcel(counter), 0, limits));
+        assert!(lanes.start(0).is_some());
+        assert!(lanes.start(0).is_none(), "ten milliseconds between two");
+        lanes.finish(&key, false, 1);
+        assert_eq!(lanes.next_end(), Some(10));
+        lanes.resume(10);
+        assert!(lanes.start(10).is_some());
+        assert!(lanes.start(10).is_none());
     }
 }

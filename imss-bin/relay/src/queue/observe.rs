@@ -153,6 +153,8 @@ pub enum Cause {
     Delivered,
     /// Handed to a host that gives no notifications.
     Relayed,
+    /// Sent on to others in the recipient's place.
+    Expanded,
 }
 
 /// Observes nothing and notifies nobody.

@@ -209,7 +209,9 @@ fn outcome(
     let until_unix_millis = received.saturating_add(millis(settings.expire));
     let notify = recipient(copy, taken.place).and_then(|recipient| recipient.parameters.notify);
     let is_wanted = |cause: Cause| match (cause, notify) {
-        (Cause::Delivered | Cause::Relayed, notify) => notify.is_some_and(|one| one.success),
+        (Cause::Delivered | Cause::Relayed | Cause::Expanded, notify) => {
+            notify.is_some_and(|one| one.success)
+        }
         (Cause::Failed | Cause::Expired, notify) => notify.is_none_or(|one| one.failure),
         (Cause::Delayed { .. }, notify) => notify.is_none_or(|one| one.delay),
     };
@@ -273,7 +275,7 @@ async fn notices<D: Deliverer>(
         let group = match cause {
             Cause::Failed | Cause::Expired => &mut *failed,
             Cause::Delayed { .. } => &mut *delayed,
-            Cause::Delivered | Cause::Relayed => &mut *successful,
+            Cause::Delivered | Cause::Relayed | Cause::Expanded => &mut *successful,
         };
         let (recipient, attempt) = (recipient.clone(), attempt.clone());
         group.push(Reported { recipient, attempt, cause });

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use imss_core::envelope::{ForwardPath, ReversePath};
 use imss_core::ids::QueueId;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::index::{Entry, Index, News, Pause, Phase, is_store};
+use super::index::{Entry, Forgive, Index, News, Pause, Phase, is_store};
 use super::lanes::{LaneKey, Lanes, Parcel, millis};
 use super::settle::{Context, Work, broken, work};
 use super::{Event, Hooks, Inner, compact};
-use crate::outbound::{Deliverer, DestinationKey, Failure};
+use crate::outbound::{Deliverer, DestinationKey, Failure, LaneLimits};
 use crate::quarantine::Quarantine;
 use crate::spool::Destination;
 
@@ -49,7 +50,7 @@ pub(super) async fn run<D: Deliverer>(
     let settings = inner.settings.clone();
     let mut worker = Worker {
         context: Arc::new(Context { inner, deliverer, quarantine, hooks }),
-        lanes: Lanes::new(settings.per_destination, settings.retry),
+        lanes: Lanes::new(settings.per_destination, settings.jobs, settings.retry),
         timers: BTreeSet::new(),
         jobs: JoinSet::new(),
         running: HashMap::new(),
@@ -81,15 +82,17 @@ impl<D: Deliverer> Worker<D> {
         let now = context.inner.now();
         let news = {
             let mut index = context.inner.index();
-            if std::mem::take(&mut index.forgive) {
-                self.lanes.forgive(now);
-            }
             for id in std::mem::take(&mut index.touched) {
                 self.evaluate(&mut index, id, now);
             }
             while let Some((due, id)) = self.timers.first().copied().filter(|one| one.0 <= now) {
                 self.timers.remove(&(due, id));
                 self.evaluate(&mut index, id, now);
+            }
+            match std::mem::take(&mut index.forgive) {
+                Forgive::Nobody => {}
+                Forgive::Messages(ids) => self.lanes.forgive(now, |one| ids.contains(&one.id)),
+                Forgive::All => self.lanes.forgive_all(now),
             }
             std::mem::take(&mut index.news)
         };
@@ -112,12 +115,16 @@ impl<D: Deliverer> Worker<D> {
     fn evaluate(&mut self, index: &mut Index, id: QueueId, now: u64) {
         let Some(entry) = index.entries.get_mut(&id) else { return };
         let (parcels, next) =
-            due_parcels(entry, now, |path| self.context.deliverer.destination(path));
+            due_parcels(entry, now, |from, to| self.context.deliverer.destination(from, to));
         for (key, parcel) in parcels {
             if let Some(pause) = self.lanes.pause(&key, now) {
                 set_pause(index, &parcel, &pause);
             }
-            self.lanes.push(&key, parcel, now);
+            let deliverer = &self.context.deliverer;
+            self.lanes.push(&key, parcel, now, || match &key {
+                LaneKey::Destination(destination) => deliverer.limits(destination),
+                LaneKey::Store => LaneLimits::default(),
+            });
         }
         if let Some(next) = next {
             self.timers.insert((next, id));
@@ -238,7 +245,7 @@ impl<D: Deliverer> Worker<D> {
 fn due_parcels(
     entry: &mut Entry,
     now: u64,
-    destination: impl Fn(&imss_core::envelope::ForwardPath) -> DestinationKey,
+    destination: impl Fn(&ReversePath, &ForwardPath) -> DestinationKey,
 ) -> (Vec<(LaneKey, Parcel)>, Option<u64>) {
     let mut parcels: Vec<(LaneKey, Parcel)> = Vec::new();
     let mut next = None;
@@ -257,7 +264,7 @@ fn due_parcels(
                 Destination::Via(next_hop) => {
                     LaneKey::Destination(DestinationKey::new(next_hop, &slot.path))
                 }
-                _ => LaneKey::Destination(destination(&slot.path)),
+                _ => LaneKey::Destination(destination(&state.reverse_path, &slot.path)),
             };
             slot.phase = Phase::Ready;
             let fits = |one: &&mut (LaneKey, Parcel)| one.0 == key && one.1.copy == copy;

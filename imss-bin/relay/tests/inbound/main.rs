@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
+mod auth;
 mod chunking;
 mod dialogues;
+mod extensions;
+mod others;
 mod smuggling;
 mod sockets;
+mod stages;
 mod support;
 mod tls;

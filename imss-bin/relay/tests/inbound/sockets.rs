@@ -198,6 +198,7 @@ async fn stopping_is_bounded() {
 #[tokio::test]
 async fn addresses_that_cannot_be_used() {
     let listener = |address: &str, mode| Listener {
+        settings: None,
         address: address.parse().unwrap(),
         mode,
         tls: TlsUse::Off,

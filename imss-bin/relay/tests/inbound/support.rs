@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
-use imss_core::envelope::{Client, Envelope};
+use imss_core::envelope::{Client, Envelope, ForwardPath};
 use imss_core::ids::QueueId;
+use imss_relay::inbound::auth::exchange::Claim;
 use imss_relay::inbound::server::TlsUse;
 use imss_relay::inbound::session::{Event, Session};
-use imss_relay::inbound::{Acceptor, Listener, Mode, Protocol, Received, Reply, Server, Settings};
+use imss_relay::inbound::{
+    Acceptor, Listener, Mode, Protocol, Received, Reply, Server, SessionEvent, Settings, Stage,
+};
 use imss_relay::spool::writer::BodyWriter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -42,7 +45,18 @@ impl Outcome {
 
 /// Runs `input` through a session, as pieces that end at `cuts`.
 pub(crate) fn talk(settings: &Settings, client: &str, input: &[u8], cuts: &[usize]) -> Outcome {
-    let client = Client { ip: client.parse().unwrap(), helo: String::new(), tls: None };
+    talk_with(settings, client, input, cuts, |_| Ok(()))
+}
+
+/// As [`talk`], with what is answered at each stage.
+pub(crate) fn talk_with(
+    settings: &Settings,
+    client: &str,
+    input: &[u8],
+    cuts: &[usize],
+    verdict: impl Fn(Stage<'_>) -> Result<(), Reply>,
+) -> Outcome {
+    let client = Client::new(client.parse().unwrap());
     let mut session = Session::new(Arc::new(settings.clone()), Mode::Edge, client, true);
     let mut outcome = Outcome::default();
     let mut body: Option<Vec<u8>> = None;
@@ -56,7 +70,19 @@ pub(crate) fn talk(settings: &Settings, client: &str, input: &[u8], cuts: &[usiz
             let mut is_waiting = false;
             match step.event {
                 Event::Continue => {}
+                Event::Check => session.resume(verdict(session.stage().unwrap())),
                 Event::More => is_waiting = true,
+                Event::Login => {
+                    let login = match session.claim().unwrap() {
+                        Claim::Proven { name } => Some(name.clone()),
+                        Claim::Password { name, password } => {
+                            let users = settings.auth.users.as_ref().unwrap();
+                            users.is_right(name, password).then(|| name.clone())
+                        }
+                        Claim::Wrong { .. } => None,
+                    };
+                    session.logged_in(login);
+                }
                 Event::Begin => assert!(body.replace(Vec::new()).is_none(), "a body is open"),
                 Event::Content(content) => body.as_mut().unwrap().extend_from_slice(content),
                 Event::Abandon => assert!(body.take().is_some(), "no body is open"),
@@ -93,7 +119,13 @@ pub(crate) fn talk(settings: &Settings, client: &str, input: &[u8], cuts: &[usiz
 pub(crate) struct Keeper {
     pub(crate) counter: AtomicU16,
     pub(crate) messages: Mutex<Vec<(Received, Vec<u8>)>>,
-    /// What `admit` says.
+    /// What `check` says, after a pause, at the stages whose names begin with the word.
+    pub(crate) refused: Mutex<Option<(&'static str, Reply)>>,
+    /// How long `check` takes.
+    pub(crate) check_takes: std::time::Duration,
+    /// What `observe` was told.
+    pub(crate) events: Mutex<Vec<String>>,
+    /// What every `check` at the connection and at `MAIL FROM` says.
     pub(crate) shed: Mutex<Option<Reply>>,
     /// How long `accept` takes.
     pub(crate) accept_takes: std::time::Duration,
@@ -106,8 +138,37 @@ impl Acceptor for Keeper {
         QueueId::new(1, 2, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn admit(&self, _client: &Client) -> Result<(), Reply> {
-        self.shed.lock().unwrap().clone().map_or(Ok(()), Err)
+    fn check(&self, stage: Stage<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+        let name = format!("{stage:?}");
+        let refused = self.refused.lock().unwrap().clone();
+        let refused = refused.filter(|(word, _)| name.starts_with(word)).map(|(_, reply)| reply);
+        let is_shed = matches!(stage, Stage::Connect { .. } | Stage::Mail { .. });
+        let shed = self.shed.lock().unwrap().clone().filter(|_| is_shed);
+        async move {
+            if !self.check_takes.is_zero() {
+                tokio::time::sleep(self.check_takes).await;
+            }
+            refused.or(shed).map_or(Ok(()), Err)
+        }
+    }
+
+    async fn verify(&self, recipient: &ForwardPath) -> Result<(), Reply> {
+        let is_known = !recipient.to_string().starts_with("unknown");
+        if is_known { Ok(()) } else { Err(Reply::new(550, (5, 1, 1), "No such mailbox here")) }
+    }
+
+    fn observe(&self, event: SessionEvent<'_>) {
+        let text = match event {
+            SessionEvent::RecipientRefused { recipient, reply, .. } => {
+                format!("refused {recipient}: {}", reply.code)
+            }
+            SessionEvent::LoginFailed { .. } => "login failed".to_owned(),
+            SessionEvent::Answered { reply, .. } => format!("answered {}", reply.code),
+            SessionEvent::Disconnected { messages, errors, .. } => {
+                format!("left after {messages} messages, {errors} errors")
+            }
+        };
+        self.events.lock().unwrap().push(text);
     }
 
     fn body_writer(&self, id: QueueId) -> BodyWriter {
@@ -132,7 +193,8 @@ impl Acceptor for Keeper {
 
 /// A server at a free port of 127.0.0.1.
 pub(crate) fn start(settings: Settings, keeper: &Arc<Keeper>, tls: TlsUse) -> (Server, SocketAddr) {
-    let listener = Listener { address: ([127, 0, 0, 1], 0).into(), mode: Mode::Edge, tls };
+    let listener =
+        Listener { address: ([127, 0, 0, 1], 0).into(), mode: Mode::Edge, tls, settings: None };
     let server = Server::start(vec![listener], settings, Arc::clone(keeper)).unwrap();
     let address = server.addresses()[0];
     (server, address)

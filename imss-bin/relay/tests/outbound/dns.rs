@@ -135,7 +135,7 @@ async fn recipients_of_several_domains() {
     let keys: Vec<_> = job
         .recipients
         .iter()
-        .map(|recipient| client.destination(&recipient.path).to_string())
+        .map(|recipient| client.destination(&job.reverse_path, &recipient.path).to_string())
         .collect();
     assert_eq!(keys, ["mx:null.zone.example", "mx:plain.zone.example"]);
     let attempts = client.deliver(job).await;

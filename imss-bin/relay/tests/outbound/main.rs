@@ -9,6 +9,10 @@
 mod dns;
 mod dovecot_lmtp;
 mod hostile_replies;
+mod legal;
+mod login;
+mod neighbours;
+mod secured;
 mod smtp_sink;
 mod support;
 mod tls;

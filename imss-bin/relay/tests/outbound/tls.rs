@@ -25,7 +25,7 @@ fn acceptor() -> TlsAcceptor {
 }
 
 /// Speaks SMTP until the end of the data. True if the data came.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin) -> bool {
+pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin) -> bool {
     let mut stream = BufReader::new(stream);
     let (mut line, mut in_data) = (String::new(), false);
     loop {
@@ -68,7 +68,7 @@ async fn tls_server(injected: &'static str) -> u16 {
     port
 }
 
-async fn upgrade(stream: TcpStream, injected: &str) -> TcpStream {
+pub(crate) async fn upgrade(stream: TcpStream, injected: &str) -> TcpStream {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     let _ = stream.write_all(b"220 mx.example\r\n").await;

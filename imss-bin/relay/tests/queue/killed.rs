@@ -45,7 +45,11 @@ impl Deliverer for Ledger {
         job.recipients.iter().map(|_| delivered()).collect()
     }
 
-    fn destination(&self, recipient: &ForwardPath) -> DestinationKey {
+    fn destination(
+        &self,
+        _: &imss_core::envelope::ReversePath,
+        recipient: &ForwardPath,
+    ) -> DestinationKey {
         DestinationKey::new(&NextHop::Mx, recipient)
     }
 }

@@ -149,7 +149,7 @@ impl Deliverer for Scripted {
             .collect()
     }
 
-    fn destination(&self, recipient: &ForwardPath) -> DestinationKey {
+    fn destination(&self, _: &ReversePath, recipient: &ForwardPath) -> DestinationKey {
         DestinationKey::new(&NextHop::Mx, recipient)
     }
 }

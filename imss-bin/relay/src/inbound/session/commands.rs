@@ -1,13 +1,15 @@
 //! What each command does (RFC 5321 §4.1.1, §4.1.4).
 
 use imss_core::envelope::{
-    ForwardPath, MailParameters, RcptParameters, Recipient, ReversePath, Syntax,
+    ForwardPath, MailParameters, ParameterError, RcptParameters, Recipient, ReversePath, Syntax,
 };
 
 use super::super::command::{Command, Path};
 use super::super::reply::{self, Reply};
+use super::super::xclient::Kind;
+use super::check::Pending;
 use super::transfer::Transfer;
-use super::{Event, Hello, Phase, Session, Transaction};
+use super::{Event, Hello, Phase, Session};
 
 /// Octets of the name in EHLO and HELO.
 const MAX_NAME_BYTES: usize = 255;
@@ -31,6 +33,9 @@ impl Session {
             Command::Help => self.idle(&reply::help()),
             Command::Expn => self.reject(&reply::no_lists()),
             Command::StartTls => self.start_tls(),
+            Command::Auth { mechanism, initial } => self.auth(mechanism, initial),
+            Command::Xclient(arguments) => self.other(Kind::Client, arguments),
+            Command::Xforward(arguments) => self.other(Kind::Forward, arguments),
             Command::Quit => {
                 self.close_with(&Reply::new(221, (2, 0, 0), "Bye"));
                 Event::Quit
@@ -47,22 +52,23 @@ impl Session {
         self.greeting = Some(hello);
         self.client.helo.clear();
         self.client.helo.push_str(name);
-        let capabilities = match hello {
+        let reply = match hello {
             Hello::Helo => Reply::plain(250, self.settings.hostname.clone()),
             Hello::Ehlo => self.capabilities(),
         };
-        let event = self.idle(&capabilities);
+        let event = self.ask(Pending::Hello { reply });
         self.abandon_or(event)
     }
 
     fn capabilities(&self) -> Reply {
         let (host, size) = (&self.settings.hostname, self.settings.limits.message_bytes);
         let tls = if self.offers_tls { "STARTTLS\n" } else { "" };
+        let (auth, others) = (self.mechanisms(), self.other_offers());
         Reply::plain(
             250,
             format!(
                 "{host}\nPIPELINING\nSIZE {size}\n{tls}ENHANCEDSTATUSCODES\n8BITMIME\nDSN\n\
-                 SMTPUTF8\nCHUNKING"
+                 SMTPUTF8\nCHUNKING{auth}{others}"
             ),
         )
     }
@@ -72,16 +78,18 @@ impl Session {
             return self.reject(&reply);
         }
         let max_bytes = self.settings.limits.message_bytes;
-        let parameters = match MailParameters::parse(argument.parameters, max_bytes) {
+        let Some(parameters) = self.without_auth(argument.parameters) else {
+            return self.reject(&reply::bad_parameter(ParameterError::Syntax));
+        };
+        let parameters = match MailParameters::parse(&parameters, max_bytes) {
             Ok(parameters) => parameters,
             Err(error) => return self.reject(&reply::bad_parameter(error)),
         };
         match ReversePath::parse(argument.path, self.syntax(parameters.smtputf8)) {
-            Ok(reverse_path) => {
-                let recipients = Vec::new();
-                self.transaction = Some(Transaction { reverse_path, parameters, recipients });
-                self.accept(&Reply::new(250, (2, 1, 0), "Sender ok"))
+            Ok(reverse_path) if !self.may_send_as(&reverse_path) => {
+                self.reject(&reply::not_your_address())
             }
+            Ok(reverse_path) => self.ask(Pending::Mail { reverse_path, parameters }),
             Err(error) => self.reject(&reply::bad_reverse_path(error)),
         }
     }
@@ -93,24 +101,22 @@ impl Session {
         if self.transaction.is_some() {
             return Some(reply::nested_mail());
         }
+        if self.settings.requires_tls && self.client.tls.is_none() {
+            return Some(reply::tls_first());
+        }
+        if self.settings.auth.is_required && self.client.login.is_none() {
+            return Some(reply::login_first());
+        }
         if self.counts.messages >= self.settings.limits.messages {
             return Some(reply::too_many_messages());
         }
-        self.shed.clone()
+        None
     }
 
     fn rcpt(&mut self, argument: Path<'_>) -> Event<'static> {
         match self.recipient(argument) {
-            Ok(recipient) => {
-                let transaction = self.transaction.as_mut();
-                let recipients = transaction.map(|transaction| &mut transaction.recipients);
-                if let Some(all) = recipients
-                    && !all.iter().any(|known| known.path == recipient.path)
-                {
-                    all.push(recipient);
-                }
-                self.accept(&Reply::new(250, (2, 1, 5), "Recipient ok"))
-            }
+            Ok(recipient) if self.knows(&recipient) => self.accept(&reply::recipient_ok()),
+            Ok(recipient) => self.ask(Pending::Rcpt { recipient }),
             // RFC 5321 §4.5.3.1.10 lets the client go on, with the recipients it has.
             Err(reply) if reply.code == 452 => self.accept(&reply),
             Err(reply) => self.reject(&reply),
@@ -135,6 +141,12 @@ impl Session {
             return Err(reply::too_many_recipients());
         }
         Ok(Recipient { path, parameters })
+    }
+
+    /// Whether the transaction has this recipient already.
+    fn knows(&self, recipient: &Recipient) -> bool {
+        let all = self.transaction.as_ref().map(|transaction| &transaction.recipients);
+        all.is_some_and(|all| all.iter().any(|known| known.path == recipient.path))
     }
 
     fn data(&mut self, is_last: bool) -> Event<'static> {
@@ -192,7 +204,7 @@ impl Session {
     }
 
     /// Replies to a command that brings no message nearer.
-    fn idle(&mut self, reply: &Reply) -> Event<'static> {
+    pub(super) fn idle(&mut self, reply: &Reply) -> Event<'static> {
         reply.write_to(&mut self.output);
         self.counts.idle = self.counts.idle.saturating_add(1);
         if self.counts.idle <= self.settings.limits.idle_commands {
@@ -206,7 +218,9 @@ impl Session {
     fn abandon_or(&mut self, event: Event<'static>) -> Event<'static> {
         let had_body = self.transfer.is_some();
         self.drop_transaction();
-        if had_body && event == Event::Continue { Event::Abandon } else { event }
+        // What else is to be done, the next step says again.
+        let is_over = matches!(event, Event::Close | Event::Quit);
+        if had_body && !is_over { Event::Abandon } else { event }
     }
 
     fn syntax(&self, utf8: bool) -> Syntax {

@@ -5,10 +5,11 @@
 //! begins, here are octets of it, it is complete. The replies and messages that come out do not
 //! depend on how the input was cut.
 //!
-//! The driver must send the output before it waits for input, and must answer [`Event::End`] with
-//! [`Session::answer`]. Nothing of a transaction outlives it: RSET, EHLO, HELO, STARTTLS, the end
+//! The driver must send the output before it waits for input, and must answer [`Event::Check`] with
+//! [`Session::resume`] and [`Event::End`] with [`Session::answer`]. Nothing of a transaction outlives it: RSET, EHLO, HELO, STARTTLS, the end
 //! of the message and every refusal of content drop all of it at once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use imss_core::envelope::{Client, Envelope, MailParameters, Recipient, ReversePath};
@@ -18,14 +19,21 @@ use super::reply::{self, Reply};
 use super::settings::{LineEnds, Settings};
 use super::{Mode, Protocol};
 
+mod check;
 mod commands;
+mod login;
+mod others;
 mod transfer;
 
+use check::Pending;
+use login::Login;
 use transfer::Transfer;
 
 /// Octets of a command line, with its line end. RFC 5321 §4.5.3.1.4 wants 512, and its extensions
 /// less than 1,300 together.
 const MAX_LINE_BYTES: usize = 2_048;
+/// Octets of a line in an AUTH exchange, with its line end (RFC 4954 §4).
+const MAX_RESPONSE_BYTES: usize = 12_288;
 
 /// One session. See the module.
 #[derive(Debug)]
@@ -33,11 +41,17 @@ pub struct Session {
     settings: Arc<Settings>,
     mode: Mode,
     client: Client,
+    /// Who is connected, whoever it speaks for.
+    peer: IpAddr,
+    /// What XFORWARD said of the client of the next message.
+    forwarded: Option<Client>,
     is_trusted: bool,
     offers_tls: bool,
-    shed: Option<Reply>,
     phase: Phase,
     greeting: Option<Hello>,
+    pending: Option<Pending>,
+    login: Option<Box<Login>>,
+    exporter: Option<[u8; 32]>,
     transaction: Option<Transaction>,
     transfer: Option<Transfer>,
     counts: Counts,
@@ -51,6 +65,10 @@ pub enum Event<'a> {
     Continue,
     /// The input is used up, or its rest is the beginning of a line: send the output, read more.
     More,
+    /// Ask [`Session::stage`] whether it may go on, and bring the answer to [`Session::resume`].
+    Check,
+    /// Ask whether [`Session::claim`] is true, and bring the answer to [`Session::logged_in`].
+    Login,
     /// A message begins: make a place for its body.
     Begin,
     /// Octets of the message, in order.
@@ -95,6 +113,12 @@ enum Phase {
     Command,
     /// Inside a command line that is too long.
     Overlong,
+    /// Before leave to go on.
+    Check,
+    /// Before a line of an AUTH exchange.
+    Auth,
+    /// Before the end of an AUTH exchange.
+    Login,
     /// Inside a message.
     Content,
     /// After a message, before its reply.
@@ -124,6 +148,7 @@ struct Counts {
     messages: u32,
     errors: u32,
     idle: u32,
+    login_failures: u32,
 }
 
 impl Session {
@@ -134,12 +159,16 @@ impl Session {
         Self {
             settings,
             mode,
+            peer: client.ip,
             client,
+            forwarded: None,
             is_trusted,
             offers_tls,
-            shed: None,
             phase: Phase::Command,
             greeting: None,
+            pending: None,
+            login: None,
+            exporter: None,
             transaction: None,
             transfer: None,
             counts: Counts::default(),
@@ -147,23 +176,21 @@ impl Session {
         }
     }
 
-    /// Writes the greeting.
+    /// Begins with the greeting, once [`Session::step`] has asked whether the client is welcome.
     pub fn greet(&mut self) {
-        let text = format!("{} ESMTP imss", self.settings.hostname);
-        Reply::plain(220, text).write_to(&mut self.output);
-    }
-
-    /// Says whether new messages are welcome: with a reply, `MAIL FROM` gets it.
-    pub fn set_shed(&mut self, shed: Option<Reply>) {
-        self.shed = shed;
+        if self.phase != Phase::Closed {
+            self.ask(Pending::Connect);
+        }
     }
 
     /// Reads from `input`, everything that was received and not consumed yet.
     pub fn step<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
         match self.phase {
-            Phase::Command => self.read_command(input),
+            Phase::Command | Phase::Auth => self.read_command(input),
             Phase::Overlong => self.skip_line(input),
             Phase::Content => self.read_content(input),
+            Phase::Check => Step { consumed: 0, event: Event::Check },
+            Phase::Login => Step { consumed: 0, event: Event::Login },
             // Without an answer or a handshake nothing goes on; the driver did not keep to the
             // rules, and the session stays where it is.
             Phase::Answer | Phase::Handshake => Step { consumed: 0, event: Event::More },
@@ -194,16 +221,25 @@ impl Session {
     /// Goes on inside TLS; `tls` names version and cipher suite. All that was said before is
     /// forgotten (RFC 3207 §4.2).
     pub fn secured(&mut self, tls: String) {
+        if self.phase == Phase::Closed {
+            return;
+        }
         self.drop_transaction();
         self.greeting = None;
         self.client.helo.clear();
         self.client.tls = Some(tls);
+        self.login = None;
+        if self.client.login.take().is_some() {
+            self.is_trusted = self.settings.relaying.trusts(self.client.ip);
+        }
         self.offers_tls = false;
         self.phase = Phase::Command;
     }
 
     /// Ends the session with `reply`, unasked: 421 when we stop or the client is too slow.
     pub fn close_with(&mut self, reply: &Reply) {
+        self.pending = None;
+        self.login = None;
         reply.write_to(&mut self.output);
         self.phase = Phase::Closed;
     }
@@ -219,6 +255,12 @@ impl Session {
         &self.client
     }
 
+    /// Messages that were answered, and commands that were refused.
+    #[must_use]
+    pub fn counted(&self) -> (u32, u32) {
+        (self.counts.messages, self.counts.errors)
+    }
+
     /// Whether a message is on its way: its first octets were asked for, its end is not there.
     #[must_use]
     pub fn is_receiving(&self) -> bool {
@@ -226,10 +268,13 @@ impl Session {
     }
 
     fn read_command<'a>(&mut self, input: &'a [u8]) -> Step<'a> {
-        let Some(end) = memchr::memchr(b'\n', input.get(..MAX_LINE_BYTES).unwrap_or(input)) else {
-            if input.len() < MAX_LINE_BYTES {
+        let is_auth = self.phase == Phase::Auth;
+        let longest = if is_auth { MAX_RESPONSE_BYTES } else { MAX_LINE_BYTES };
+        let Some(end) = memchr::memchr(b'\n', input.get(..longest).unwrap_or(input)) else {
+            if input.len() < longest {
                 return Step { consumed: 0, event: Event::More };
             }
+            self.drop_login();
             self.phase = Phase::Overlong;
             return self.skip_line(input);
         };
@@ -237,8 +282,10 @@ impl Session {
         let line = input.get(..end).unwrap_or_default();
         let is_last = consumed == input.len();
         let event = match line.strip_suffix(b"\r") {
+            Some(line) if is_auth => self.respond(line),
             Some(line) => self.obey(line, is_last),
             // Only the end of a message must be exact; `printf 'QUIT\n' | nc` harms nobody.
+            None if is_auth => self.respond(line),
             None if self.settings.line_ends == LineEnds::Normalise => self.obey(line, is_last),
             None => self.reject(&reply::bare_command_end()),
         };
@@ -288,11 +335,20 @@ impl Session {
     }
 
     fn drop_transaction(&mut self) {
+        self.forwarded = None;
         self.transaction = None;
         self.transfer = None;
     }
 
     fn protocol(&self, parameters: &MailParameters) -> Protocol {
+        if self.client.login.is_some() {
+            return match (parameters.smtputf8, self.client.tls.is_some()) {
+                (true, true) => Protocol::Utf8Smtpsa,
+                (true, false) => Protocol::Utf8Smtpa,
+                (false, true) => Protocol::Esmtpsa,
+                (false, false) => Protocol::Esmtpa,
+            };
+        }
         match (self.greeting, parameters.smtputf8, self.client.tls.is_some()) {
             (Some(Hello::Ehlo), true, true) => Protocol::Utf8Smtps,
             (Some(Hello::Ehlo), true, false) => Protocol::Utf8Smtp,

@@ -183,7 +183,7 @@ impl Session {
         self.phase = Phase::Answer;
         Event::End(Box::new(Complete {
             envelope: Envelope {
-                client: self.client.clone(),
+                client: self.author(),
                 reverse_path: transaction.reverse_path,
                 parameters: transaction.parameters,
                 recipients: transaction.recipients,

@@ -1,0 +1,338 @@
+//! Our border: what others may not claim about mail, what we say about it, and what we sign.
+//!
+//! In: a message, what is known about who sent it, and its decided copies. Out: the copies with our
+//! `Authentication-Results` (RFC 8601) and without forged ones; mail of our own clients signed with
+//! DKIM (RFC 6376), mail from outside sealed with ARC (RFC 8617). Signing comes last, when nothing
+//! changes a copy any more. Bodies are read in pieces, so memory does not grow with them.
+//!
+//! A signature that cannot be made is logged, and the copy goes without it: mail is never lost for it.
+
+mod arc;
+mod batv;
+mod dkim;
+mod header;
+mod key;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imss_core::authentication::{AuthFacts, DomainPattern, domain_of};
+use imss_core::edit::{Piece, Rope};
+use imss_core::envelope::{Client, ForwardPath, ReversePath};
+use imss_core::limits::Limits;
+use imss_core::message::Message;
+use imss_core::report::authentication_results::{self, About};
+use imss_scan::{Answers, LookupError, QuestionKey};
+
+use self::batv::{Batv, Untagged};
+use self::header::Sections;
+pub use self::key::KeyError;
+use self::key::PrivateKey;
+use crate::config::{Config, KeySettings};
+use crate::ids::unix_millis;
+use crate::inbound::{Mode, Received, Reply};
+use crate::spool::body::{Body, Content};
+use crate::spool::{CopyRecord, Destination};
+use crate::srs::Srs;
+
+/// Octets of a header section that are searched or signed.
+const MAX_HEADER: u64 = 1 << 20;
+
+/// What happens to mail at our border.
+pub struct Border {
+    host: String,
+    results: bool,
+    remove: Vec<String>,
+    srs: Option<Arc<Srs>>,
+    keys: Vec<SigningKey>,
+    sealer: Option<SigningKey>,
+    tags: Option<Batv>,
+}
+
+/// A key, and whose mail it signs from when on.
+pub(crate) struct SigningKey {
+    pub(crate) domain: String,
+    pub(crate) selector: String,
+    pub(crate) key: PrivateKey,
+    authors: Vec<DomainPattern>,
+    not_before: u64,
+}
+
+/// What a message's copies say at the top, and what they lose.
+#[derive(Debug, Clone, Default)]
+pub struct Marks {
+    /// Ranges of the received octets, in order.
+    remove: Vec<Range<u64>>,
+    /// The value of our results.
+    results: Option<String>,
+    /// What is known, for the seal.
+    facts: Option<AuthFacts>,
+}
+
+impl Marks {
+    /// What is known about who sent a message from outside.
+    #[must_use]
+    pub fn facts(&self) -> Option<&AuthFacts> {
+        self.facts.as_ref()
+    }
+}
+
+impl Border {
+    /// Loads the keys that `config` names.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`]: a file that cannot be read or holds no key that can sign.
+    pub fn new(config: &Config) -> Result<Self, KeyError> {
+        let settings = &config.authentication;
+        let keys: Result<Vec<_>, _> = settings.dkim.iter().map(load).collect();
+        Ok(Self {
+            host: settings.name.clone().unwrap_or_else(|| config.inbound.hostname.clone()),
+            results: settings.results,
+            remove: settings.remove_fields.clone(),
+            srs: config.inbound.relaying.srs.clone(),
+            keys: keys?,
+            sealer: settings.arc.as_ref().map(load).transpose()?,
+            tags: settings.batv.as_ref().map(Batv::new).transpose()?,
+        })
+    }
+
+    /// Whether a message comes from outside: from nobody whom we let send anywhere.
+    #[must_use]
+    pub fn is_outside(&self, received: &Received) -> bool {
+        received.mode != Mode::Reinject && !received.envelope.client.is_ours
+    }
+
+    /// Whether a message is one that we answer for: mail that comes back for another scan is not.
+    fn is_own(received: &Received) -> bool {
+        received.envelope.client.is_ours && received.mode != Mode::Rescan
+    }
+
+    /// What copies of `received` say and lose; `client` is who sent it to us or to a relay that we
+    /// trust. Reads the start of the body.
+    #[must_use]
+    pub fn marks(&self, received: &Received, client: &Client, answers: &Answers) -> Marks {
+        if !self.is_outside(received) {
+            return Marks::default();
+        }
+        let length = received.body.len().min(MAX_HEADER);
+        let remove = match received.body.read(0..length) {
+            Ok(start) => authentication_results::foreign(&start, &self.host, &self.remove),
+            Err(error) => {
+                tracing::error!(id = %received.id, %error, "a header section cannot be read");
+                Vec::new()
+            }
+        };
+        let facts = answers.authentication();
+        // What nobody asked was not found out either: a message that could not be read.
+        let failed = answers.get(&QuestionKey::Authentication);
+        let asked = facts.is_some() || failed.is_err_and(|e| e != LookupError::NotConfigured);
+        let reverse_path = received.envelope.reverse_path.mailbox().map(ToString::to_string);
+        let results = (self.results && asked).then(|| {
+            let about = About {
+                host: &self.host,
+                ip: client.ip,
+                helo: &client.helo,
+                reverse_path: reverse_path.as_deref().unwrap_or_default(),
+            };
+            authentication_results::value(about, facts)
+        });
+        Marks { remove, results, facts: facts.cloned() }
+    }
+
+    /// The reverse-path under which a copy of `received` leaves: tagged if it is ours (BATV).
+    #[must_use]
+    pub(crate) fn reverse_path(&self, received: &Received) -> ReversePath {
+        let path = &received.envelope.reverse_path;
+        let tagged = match &self.tags {
+            // A mail server that keeps the message gets bounces without asking us first.
+            Some(tags) if Self::is_own(received) && received.mode != Mode::Milter => {
+                tags.tagged(path, now())
+            }
+            _ => None,
+        };
+        tagged.unwrap_or_else(|| path.clone())
+    }
+
+    /// A reverse-path without our tag, for notices of our own.
+    #[must_use]
+    pub(crate) fn bare(&self, path: &ReversePath) -> ReversePath {
+        self.tags.as_ref().and_then(|tags| tags.bare(path)).unwrap_or_else(|| path.clone())
+    }
+
+    /// A recipient without our tag, whether it is valid or not.
+    #[must_use]
+    pub(crate) fn bare_recipient(&self, path: &ForwardPath) -> ForwardPath {
+        let bare = self.tags.as_ref().and_then(|tags| tags.bare_recipient(path));
+        bare.unwrap_or_else(|| path.clone())
+    }
+
+    /// Takes our tags from the recipients of a message from outside.
+    ///
+    /// # Errors
+    ///
+    /// The reply to a bounce of mail that we did not send.
+    pub(crate) fn untag(&self, received: &mut Received) -> Result<(), Reply> {
+        let Some(tags) = &self.tags else { return Ok(()) };
+        if !self.is_outside(received) {
+            return Ok(());
+        }
+        let is_bounce = received.envelope.reverse_path.is_null();
+        let is_rewritten = |path: &ForwardPath| {
+            let srs = self.srs.as_ref();
+            srs.is_some_and(|srs| matches!(srs.reverse(path, unix_millis()), Ok(Some(_))))
+        };
+        for recipient in &mut received.envelope.recipients {
+            if is_rewritten(&recipient.path) {
+                continue;
+            }
+            match tags.untagged(&recipient.path, is_bounce, now()) {
+                Untagged::Plain => {}
+                Untagged::Valid(path) => recipient.path = path,
+                Untagged::Invalid => {
+                    let text = "This is a bounce of mail that was not sent from here";
+                    return Err(Reply::new(550, (5, 7, 1), text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs what leaves.
+    pub(crate) async fn signed(
+        self: &Arc<Self>,
+        received: &Received,
+        marks: &Marks,
+        copies: Vec<CopyRecord>,
+    ) -> Vec<CopyRecord> {
+        let outside = self.is_outside(received);
+        let seals = outside && self.sealer.is_some() && marks.facts.is_some();
+        if !seals && (!Self::is_own(received) || self.keys.is_empty()) {
+            return copies;
+        }
+        let (border, marks) = (Arc::clone(self), marks.clone());
+        let (body, id) = (received.body.clone(), received.id);
+        let unsigned = copies.clone();
+        let sums = move || {
+            let mut copies = copies;
+            // What is held may leave later, as it is.
+            let leaving = copies
+                .iter_mut()
+                .filter(|copy| !matches!(copy.destination, Destination::Archive { .. }));
+            for copy in leaving {
+                let made = if seals {
+                    border.sealed(&body, &copy.rope, &marks)
+                } else {
+                    border.stamped(&body, &copy.rope)
+                };
+                match made {
+                    Ok(fields) => copy.rope = on_top(fields, &copy.rope),
+                    Err(error) => tracing::error!(%id, %error, "a copy goes without signature"),
+                }
+            }
+            copies
+        };
+        match tokio::task::spawn_blocking(sums).await {
+            Ok(copies) => copies,
+            Err(error) => {
+                tracing::error!(%id, %error, "signing crashed; the copies go without signature");
+                unsigned
+            }
+        }
+    }
+
+    /// The signatures of the author's domain.
+    fn stamped(&self, body: &Body, rope: &Rope) -> Result<Vec<Bytes>, SignError> {
+        let content = Content { body: body.clone(), rope: rope.clone() };
+        let sections = Sections::read(&content)?;
+        let Some(author) = author(&sections.header) else { return Ok(Vec::new()) };
+        let now = now();
+        let keys = active(&self.keys, &author, now);
+        keys.into_iter().map(|key| dkim::field(key, &sections, now)).collect()
+    }
+
+    /// The next set of the ARC chain.
+    fn sealed(&self, body: &Body, rope: &Rope, marks: &Marks) -> Result<Vec<Bytes>, SignError> {
+        let (Some(key), Some(results), Some(facts)) =
+            (&self.sealer, marks.results.as_deref(), &marks.facts)
+        else {
+            return Ok(Vec::new());
+        };
+        let content = Content { body: body.clone(), rope: rope.clone() };
+        arc::fields(key, &Sections::read(&content)?, &facts.arc, results, now())
+    }
+}
+
+/// Why a copy was not signed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignError {
+    #[error("the body cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+    #[error("the header section is longer than 1 MiB")]
+    TooLong,
+    #[error("the key refuses to sign")]
+    Key,
+}
+
+/// A rope without what must not come from outside, and with our fields in front.
+#[must_use]
+pub(crate) fn marked(rope: &Rope, marks: &Marks, trace: Option<&Bytes>) -> Rope {
+    let mut fields = Vec::new();
+    if let Some(results) = &marks.results {
+        fields.push(format!("Authentication-Results: {results}\r\n").into());
+    }
+    fields.extend(trace.cloned());
+    on_top(fields, &rope.without(&marks.remove))
+}
+
+fn on_top(fields: Vec<Bytes>, rope: &Rope) -> Rope {
+    let mut pieces: Vec<Piece> = fields.into_iter().map(Piece::Inserted).collect();
+    pieces.extend_from_slice(&rope.pieces);
+    Rope { pieces }
+}
+
+fn load(settings: &KeySettings) -> Result<SigningKey, KeyError> {
+    Ok(SigningKey {
+        domain: settings.domain.clone(),
+        selector: settings.selector.clone(),
+        key: PrivateKey::load(&settings.key)?,
+        authors: settings.authors.clone(),
+        not_before: settings.not_before.unwrap_or(0),
+    })
+}
+
+/// The keys that sign for `author` now: per domain and algorithm the one that began last.
+fn active<'a>(keys: &'a [SigningKey], author: &str, now: u64) -> Vec<&'a SigningKey> {
+    let mut active: Vec<&SigningKey> = Vec::new();
+    let fits = |key: &&SigningKey| {
+        key.not_before <= now && key.authors.iter().any(|pattern| pattern.matches(author))
+    };
+    for key in keys.iter().filter(fits) {
+        let same = |other: &&mut &SigningKey| {
+            other.domain == key.domain && other.key.algorithm() == key.key.algorithm()
+        };
+        match active.iter_mut().find(same) {
+            Some(other) if other.not_before <= key.not_before => *other = key,
+            Some(_) => {}
+            None => active.push(key),
+        }
+    }
+    active
+}
+
+/// The author's domain, if there is exactly one.
+fn author(header: &[u8]) -> Option<String> {
+    let message = Message::parse(Bytes::copy_from_slice(header), &Limits::default());
+    let authors = message.addresses("From");
+    let mut domains = authors.iter().filter_map(|author| domain_of(&author.address));
+    let first = domains.next()?;
+    domains.all(|other| other == first).then_some(first)
+}
+
+fn now() -> u64 {
+    unix_millis() / 1000
+}
+
+#[cfg(test)]
+mod tests;

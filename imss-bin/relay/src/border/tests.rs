@@ -1,0 +1,149 @@
+use super::*;
+
+fn key(selector: &str, file: &str, author: &str, not_before: u64) -> SigningKey {
+    SigningKey {
+        domain: "example.com".to_owned(),
+        selector: selector.to_owned(),
+        key: PrivateKey::load(&pem(file)).unwrap(),
+        authors: vec![DomainPattern::parse(author).unwrap()],
+        not_before,
+    }
+}
+
+/// Keys made for these tests by rcgen, in a folder of the test run.
+fn pem(name: &str) -> std::path::PathBuf {
+    let folder = std::env::temp_dir().join(format!("imss-border-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join(name);
+    let algorithm = match name {
+        "ed25519.pem" => &rcgen::PKCS_ED25519,
+        "ecdsa.pem" => &rcgen::PKCS_ECDSA_P256_SHA256,
+        _ => &rcgen::PKCS_RSA_SHA256,
+    };
+    if !path.exists() {
+        let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        std::fs::write(&path, pair.serialize_pem()).unwrap();
+    }
+    path
+}
+
+#[test]
+fn keys_take_turns() {
+    let keys = [
+        key("first", "rsa.pem", "example.com", 0),
+        key("second", "rsa.pem", "example.com", 100),
+        key("third", "rsa.pem", "example.com", 200),
+        key("ed", "ed25519.pem", "example.com", 50),
+        key("below", "rsa.pem", "*.example.com", 0),
+    ];
+    let cases: [(&str, &str, u64, &[&str]); 5] = [
+        ("at first", "example.com", 10, &["first"]),
+        ("one per algorithm", "example.com", 60, &["first", "ed"]),
+        ("the second from its day on", "example.com", 100, &["second", "ed"]),
+        ("names below have their own", "a.example.com", 300, &["below"]),
+        ("others have none", "example.net", 300, &[]),
+    ];
+    for (name, author, now, expected) in cases {
+        let found: Vec<_> = active(&keys, author, now).iter().map(|key| &*key.selector).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn keys_that_cannot_sign_are_named() {
+    let error = |path: &std::path::Path| PrivateKey::load(path).err().unwrap().to_string();
+    assert!(error(&pem("ecdsa.pem")).contains("not an RSA key"));
+    let text = std::env::temp_dir().join(format!("imss-border-{}.txt", std::process::id()));
+    std::fs::write(&text, "no key").unwrap();
+    assert!(error(&text).contains("no private key in PEM form"));
+    std::fs::remove_file(text).unwrap();
+}
+
+#[test]
+fn one_author() {
+    let cases = [
+        ("From: A <a@Example.COM>\r\n\r\n", Some("example.com")),
+        ("From: a@example.com, b@example.com\r\n\r\n", Some("example.com")),
+        ("From: a@example.com, b@example.net\r\n\r\n", None),
+        ("Subject: nobody\r\n\r\n", None),
+    ];
+    for (header, expected) in cases {
+        assert_eq!(author(header.as_bytes()).as_deref(), expected, "{header}");
+    }
+}
+
+#[test]
+fn relaxed_fields() {
+    let mut out = Vec::new();
+    header::push_relaxed(&mut out, b"SubJect ", b" a \t b\r\n\tc  \r\n");
+    assert_eq!(out, b"subject:a b c\r\n");
+    out.clear();
+    header::push_relaxed(&mut out, b"X", b" \r\n");
+    assert_eq!(out, b"x:\r\n");
+}
+
+const DAY: u64 = 86_400;
+
+fn tags(folder: &std::path::Path, not_before: u64) -> batv::Batv {
+    let secret = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let key = |number, file, not_before| crate::config::TagKeySettings {
+        number,
+        file,
+        not_before: Some(not_before),
+    };
+    let settings = crate::config::BatvSettings {
+        domains: vec![DomainPattern::parse("ours.example").unwrap()],
+        days: 7,
+        refuse: true,
+        keys: vec![
+            key(1, secret("one", "0123456789abcdef"), 0),
+            key(2, secret("two", "fedcba9876543210"), not_before),
+        ],
+    };
+    batv::Batv::new(&settings).unwrap()
+}
+
+#[test]
+fn tags_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let lax = imss_core::envelope::Syntax::LAX;
+    let path = |text: &str| ReversePath::parse(text, lax).unwrap();
+    let to = |text: &str| imss_core::envelope::ForwardPath::parse(text, lax).unwrap();
+    let tags = tags(folder.path(), 500 * DAY);
+    let then = 499 * DAY;
+    let tagged = tags.tagged(&path("Bob@Ours.Example"), then).unwrap();
+    let text = tagged.to_string();
+    let text = text.trim_matches(['<', '>']);
+    assert!(text.starts_with("prvs=1506") && text.ends_with("=Bob@ours.example"), "{text}");
+    assert_eq!(tags.bare(&tagged), Some(path("Bob@Ours.Example")));
+    let later = tags.tagged(&path("bob@ours.example"), 500 * DAY).unwrap().to_string();
+    assert!(later.contains("prvs=2507"), "the key changed: {later}");
+    for (name, from) in [
+        ("others'", "a@b.example"),
+        ("null", ""),
+        ("tagged already", text),
+        ("quoted", "\"a b\"@ours.example"),
+    ] {
+        assert_eq!(tags.tagged(&path(from), then), None, "{name}");
+    }
+    let valid = Untagged::Valid(to("Bob@Ours.Example"));
+    let forged = text.replace("Bob@", "eve@");
+    let cases = [
+        ("at once", text, true, then, &valid),
+        ("on the last day, under another key by then", text, true, then + 7 * DAY, &valid),
+        ("an answer that is no bounce", text, false, then, &valid),
+        ("a day later", text, true, then + 8 * DAY, &Untagged::Invalid),
+        ("forged", &forged, true, then, &Untagged::Invalid),
+        ("a bounce without tag", "bob@ours.example", true, then, &Untagged::Invalid),
+        ("mail without tag", "bob@ours.example", false, then, &Untagged::Plain),
+        ("others' domains", "bob@else.example", true, then, &Untagged::Plain),
+        ("others' tags", "prvs=1506abcdef=bob@else.example", true, then, &Untagged::Plain),
+    ];
+    for (name, recipient, is_bounce, now, expected) in cases {
+        assert_eq!(&tags.untagged(&to(recipient), is_bounce, now), expected, "{name}");
+    }
+}

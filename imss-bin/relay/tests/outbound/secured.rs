@@ -1,0 +1,372 @@
+//! Levels of TLS against real certificates, a BIND with signed, unsigned and forged zones (DANE), and a
+//! web server with a policy (MTA-STS).
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, TcpListener as StdListener, UdpSocket};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::dnssec::TrustAnchors;
+use imss_relay::outbound::tls::sts::Sts;
+use imss_relay::outbound::{Deliverer, Outbound, Tls, TlsLevel, TlsPolicy};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::{MESSAGE, job, resolver, settings, short};
+use crate::tls::{serve, upgrade};
+
+/// An authority of our own.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+/// A server's certificate with its key.
+struct Leaf {
+    certificate: CertificateDer<'static>,
+    key: KeyPair,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).expect("parameters");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate").der().clone();
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    fn leaf(&self, names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(names).expect("names");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Leaf { certificate: certificate.der().clone(), key }
+    }
+
+    fn acceptor(&self, leaf: &Leaf) -> TlsAcceptor {
+        let key = PrivateKeyDer::try_from(leaf.key.serialize_der()).expect("a key");
+        let chain = vec![leaf.certificate.clone(), self.certificate.clone()];
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("a certificate and its key");
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+/// A mail server that offers STARTTLS.
+async fn mail_server(acceptor: TlsAcceptor) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let stream = upgrade(stream, "").await;
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve(stream).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+/// A web server with one page, and how often it was asked.
+async fn web_server(acceptor: TlsAcceptor, page: &'static str) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let _ = stream.read(&mut [0; 4096]).await;
+            count.fetch_add(1, Ordering::SeqCst);
+            let length = page.len();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close";
+            let answer = format!("{head}\r\nContent-Length: {length}\r\n\r\n{page}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (port, asked)
+}
+
+/// A BIND that is the root, and two zones below it.
+struct Bind {
+    server: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Drop for Bind {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+fn run(dir: &Path, program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(dir).output().expect(program);
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+fn key_pair(dir: &Path, zone: &str) -> String {
+    run(dir, "dnssec-keygen", &["-q", "-a", "ECDSAP256SHA256", "-f", "KSK", zone])
+}
+
+const HEAD: &str = "$TTL 60\n@ SOA ns. h. 1 60 60 600 60\n@ NS ns.\n";
+
+impl Bind {
+    /// With these records in the root zone, those in `insecure.` and those in `forged.`.
+    fn start(root: &str, insecure: &str, forged: &str) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        let at = dir.path();
+        let write = |name: &str, text: String| std::fs::write(at.join(name), text).expect(name);
+        let forged_key = key_pair(at, "forged");
+        let other_key = key_pair(at, "forged");
+        let root_key = key_pair(at, ".");
+        let read = |name: &str| std::fs::read_to_string(at.join(name)).expect(name);
+        write("insecure", format!("{HEAD}{insecure}"));
+        write("forged", format!("{HEAD}{forged}{}", read(&format!("{forged_key}.key"))));
+        // The parent vouches for a key that is not the zone's.
+        let wrong = run(at, "dnssec-dsfromkey", &["-2", &format!("{other_key}.key")]);
+        let below = format!("ns. A 127.0.0.1\ninsecure. NS ns.\nforged. NS ns.\n{wrong}\n");
+        let key = read(&format!("{root_key}.key"));
+        write("root", format!("{HEAD}{below}{root}{key}"));
+        run(at, "dnssec-signzone", &["-z", "-o", ".", "-k", &root_key, "root", &root_key]);
+        run(
+            at,
+            "dnssec-signzone",
+            &["-z", "-o", "forged", "-k", &forged_key, "forged", &forged_key],
+        );
+        let anchor: Vec<&str> = key.lines().filter(|line| !line.starts_with(';')).collect();
+        write("anchor", format!("{}\n", anchor.join("\n")));
+        let port = free_port();
+        let mut conf = format!(
+            "options {{ directory \"{0}\"; listen-on port {port} {{ 127.0.0.1; }}; \
+             listen-on-v6 {{ none; }}; recursion no; pid-file none; \
+             session-keyfile \"{0}/session\"; }};\ncontrols {{ }};\n",
+            at.display()
+        );
+        for (zone, file) in
+            [(".", "root.signed"), ("insecure", "insecure"), ("forged", "forged.signed")]
+        {
+            let _ = writeln!(conf, "zone \"{zone}\" {{ type primary; file \"{file}\"; }};");
+        }
+        write("named.conf", conf);
+        let log = std::fs::File::create(at.join("log")).expect("a log");
+        let server = Command::new("named")
+            .args(["-g", "-n", "1", "-c", "named.conf"])
+            .current_dir(at)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("named");
+        Self { server, port, dir }
+    }
+
+    fn resolver(&self, validate: bool) -> TokioResolver {
+        let mut config = NameServerConfig::udp_and_tcp(IpAddr::from(Ipv4Addr::LOCALHOST));
+        config.connections.iter_mut().for_each(|connection| connection.port = self.port);
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![config]);
+        let provider = TokioRuntimeProvider::default();
+        let mut builder = TokioResolver::builder_with_config(config, provider);
+        builder.options_mut().timeout = Duration::from_secs(2);
+        if validate {
+            builder.options_mut().validate = true;
+            builder.options_mut().edns0 = true;
+            let anchor = self.dir.path().join("anchor");
+            let anchors = TrustAnchors::from_file(&anchor).expect("the root's key");
+            builder = builder.with_trust_anchor(Arc::new(anchors));
+        }
+        builder.build().expect("a resolver")
+    }
+
+    /// Waits until it answers.
+    async fn ready(&self) {
+        let resolver = self.resolver(false);
+        for _ in 0..300 {
+            if resolver.lookup_ip("ns.").await.is_ok() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let log = std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default();
+        panic!("BIND does not answer: {log}");
+    }
+}
+
+/// A port that is free for TCP and UDP at this moment.
+fn free_port() -> u16 {
+    for _ in 0..100 {
+        let listener = StdListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        if UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port");
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn policy(default: TlsLevel) -> TlsPolicy {
+    TlsPolicy { default, ..TlsPolicy::default() }
+}
+
+#[tokio::test]
+async fn certificates_of_known_authorities() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let good = mail_server(ours.acceptor(&ours.leaf(&["localhost"]))).await;
+    let misnamed = mail_server(ours.acceptor(&ours.leaf(&["mx.example"]))).await;
+    let unknown = mail_server(other.acceptor(&other.leaf(&["localhost"]))).await;
+    let cases = [
+        ("the right name by a known authority", good, TlsLevel::Verified, "ok Relayed"),
+        ("another name", misnamed, TlsLevel::Verified, "later 4.7.5"),
+        ("an unknown authority", unknown, TlsLevel::Verified, "later 4.7.5"),
+        ("any will do", unknown, TlsLevel::Required, "ok Relayed"),
+    ];
+    for (name, port, level, expected) in cases {
+        let tls = Tls::by_policy(policy(level), vec![ours.certificate.clone()]).expect("TLS");
+        let settings = settings(&format!("smtp://localhost:{port}"));
+        let client = Outbound::new(settings, resolver(), tls);
+        let attempts = client.deliver(job(&["u@example.com"], MESSAGE)).await;
+        assert_eq!(short(&attempts), [expected], "{name}: {attempts:?}");
+    }
+}
+
+#[tokio::test]
+async fn dane_with_a_real_name_server() {
+    let authority = Authority::new();
+    // Names do not count for usage 3; for usage 2 they do.
+    let leaf = authority.leaf(&["mx.anchor.test"]);
+    let port = mail_server(authority.acceptor(&leaf)).await;
+    let (server, anchor) = (hex(&leaf.certificate), hex(&authority.certificate));
+    let mut root = String::new();
+    for (domain, record) in [
+        ("server", format!("3 0 0 {server}")),
+        ("anchor", format!("2 0 0 {anchor}")),
+        ("misnamed", format!("2 0 0 {anchor}")),
+        ("other", format!("3 1 1 {}", "00".repeat(32))),
+        ("unusable", format!("1 1 1 {}", "00".repeat(32))),
+    ] {
+        let host = format!("mx.{domain}.test.");
+        let _ = writeln!(root, "{domain}.test. MX 10 {host}\n{host} A 127.0.0.1");
+        let _ = writeln!(root, "_{port}._tcp.{host} TLSA {record}");
+    }
+    root.push_str("plain.test. MX 10 mx.plain.test.\nmx.plain.test. A 127.0.0.1\n");
+    root.push_str("alias.test. MX 10 to.alias.test.\nto.alias.test. CNAME mx.server.test.\n");
+    let wrong =
+        format!("@ MX 10 mx\nmx A 127.0.0.1\n_{port}._tcp.mx TLSA 3 1 1 {}\n", "00".repeat(32));
+    let bind = Bind::start(&root, &wrong, &wrong);
+    bind.ready().await;
+    let cases = [
+        ("the server's certificate", "server.test", TlsLevel::Dane, "ok Relayed"),
+        ("an alias of it", "alias.test", TlsLevel::DaneOnly, "ok Relayed"),
+        ("the authority's certificate", "anchor.test", TlsLevel::DaneOnly, "ok Relayed"),
+        ("the authority's, for another name", "misnamed.test", TlsLevel::Dane, "later 4.7.5"),
+        ("another key", "other.test", TlsLevel::Dane, "later 4.7.5"),
+        ("another key, at `auto`", "other.test", TlsLevel::Auto, "later 4.7.5"),
+        (
+            "another key, where DANE is not asked for",
+            "other.test",
+            TlsLevel::Required,
+            "ok Relayed",
+        ),
+        ("records that cannot be used", "unusable.test", TlsLevel::Dane, "ok Relayed"),
+        ("no records", "plain.test", TlsLevel::Dane, "ok Relayed"),
+        ("no records where they are demanded", "plain.test", TlsLevel::DaneOnly, "later 4.7.5"),
+        ("an unsigned zone has no DANE", "insecure", TlsLevel::Dane, "ok Relayed"),
+        ("an unsigned zone where it is demanded", "insecure", TlsLevel::DaneOnly, "later 4.7.5"),
+        ("a forged zone", "forged", TlsLevel::Dane, "later 4.4.3"),
+        ("no such domain, proved", "none.test", TlsLevel::Dane, "never 5.1.2"),
+    ];
+    for (name, domain, level, expected) in cases {
+        let tls = Tls::by_policy(policy(level), Vec::new()).expect("TLS");
+        let mut settings = settings("mx");
+        settings.mx_port = port;
+        let tls = tls.with_dane(bind.resolver(true));
+        let client = Outbound::new(settings, bind.resolver(false), tls);
+        let attempts = client.deliver(job(&[&format!("u@{domain}")], MESSAGE)).await;
+        assert_eq!(short(&attempts), [expected], "{name}: {attempts:?}");
+    }
+}
+
+const STS: &str =
+    "version: STSv1\nmode: enforce\nmx: mx.listed.test\nmx: *.wild.test\nmax_age: 604800\n";
+
+#[tokio::test]
+async fn mta_sts_with_a_real_web_server() {
+    let authority = Authority::new();
+    let hosts = ["mx.listed.test", "a.wild.test", "mx.unlisted.test"];
+    let port = mail_server(authority.acceptor(&authority.leaf(&hosts))).await;
+    let webs =
+        ["listed", "wild", "unlisted", "misnamed"].map(|name| format!("mta-sts.{name}.test"));
+    let webs: Vec<&str> = webs.iter().map(String::as_str).collect();
+    let (web, asked) = web_server(authority.acceptor(&authority.leaf(&webs)), STS).await;
+    let mut root = String::new();
+    for (domain, host) in [
+        ("listed", "mx.listed.test"),
+        ("wild", "a.wild.test"),
+        ("unlisted", "mx.unlisted.test"),
+        ("misnamed", "b.wild.test"),
+        ("noweb", "mx.unlisted.test"),
+    ] {
+        let _ = writeln!(root, "{domain}.test. MX 10 {host}.\n{host}. A 127.0.0.1");
+        let _ = writeln!(root, "_mta-sts.{domain}.test. TXT \"v=STSv1; id=1;\"");
+        let _ = writeln!(root, "mta-sts.{domain}.test. A 127.0.0.1");
+    }
+    let bind = Bind::start(&root, "", "");
+    bind.ready().await;
+    let folder = TempDir::new().expect("a folder");
+    let roots = vec![authority.certificate.clone()];
+    let client = |web: u16| {
+        let sts =
+            Sts::new(bind.resolver(false), folder.path().to_owned(), &roots).expect("a client");
+        let tls = Tls::by_policy(policy(TlsLevel::MtaSts), roots.clone()).expect("TLS");
+        let mut settings = settings("mx");
+        settings.mx_port = port;
+        Outbound::new(settings, bind.resolver(false), tls.with_sts(Arc::new(sts.with_port(web))))
+    };
+    let first = client(web);
+    let cases = [
+        ("listed, with the right certificate", "listed", "ok Relayed"),
+        ("by a wildcard", "wild", "ok Relayed"),
+        ("a host that is not listed", "unlisted", "later 4.7.5"),
+        ("listed, with a certificate for others", "misnamed", "later 4.7.5"),
+        ("a web server whose certificate is for others gives no policy", "noweb", "ok Relayed"),
+    ];
+    for (name, domain, expected) in cases {
+        let recipient = format!("u@{domain}.test");
+        let attempts = first.deliver(job(&[&recipient], MESSAGE)).await;
+        assert_eq!(short(&attempts), [expected], "{name}: {attempts:?}");
+    }
+    let before = asked.load(Ordering::SeqCst);
+    let attempts = first.deliver(job(&["u@unlisted.test"], MESSAGE)).await;
+    assert_eq!(short(&attempts), ["later 4.7.5"]);
+    assert_eq!(asked.load(Ordering::SeqCst), before, "a policy is fetched once");
+    // After a start without a web server the policy on the disk holds.
+    let second = client(free_port());
+    let attempts = second.deliver(job(&["u@unlisted.test"], MESSAGE)).await;
+    assert_eq!(short(&attempts), ["later 4.7.5"], "{attempts:?}");
+}

@@ -1,0 +1,389 @@
+//! Who sent a message, and what we sign, with dkimpy and OpenDKIM on the other side: they sign and we
+//! verify, we sign and they verify. The name server is a real one in this process.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use hickory_server::Server;
+use hickory_server::net::runtime::TokioRuntimeProvider;
+use hickory_server::proto::rr::rdata::{A, SOA, TXT};
+use hickory_server::proto::rr::{LowerName, Name, RData, Record};
+use hickory_server::store::in_memory::InMemoryZoneHandler;
+use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
+use tokio::net::UdpSocket;
+use tokio::runtime::Runtime;
+
+use crate::sink::Sink;
+use crate::support::{Gateway, Home, Setup};
+
+const TO: &[&str] = &["bob@ours.example"];
+/// Signs, verifies and checks chains with dkimpy; keys come from a file instead of the DNS.
+const PEER: &str = r#"
+import sys, dkim
+what, keys, message = sys.argv[1], dict(l.rstrip('\n').split(' ', 1) for l in open(sys.argv[2])), open(sys.argv[3], 'rb').read()
+def dns(name, timeout=5):
+    return keys.get(name.decode().rstrip('.'), '').encode()
+if what == 'sign':
+    selector, domain, key = sys.argv[4:7]
+    algorithm = b'ed25519-sha256' if selector.startswith('ed') else b'rsa-sha256'
+    sys.stdout.buffer.write(dkim.sign(message, selector.encode(), domain.encode(), open(key, 'rb').read(), signature_algorithm=algorithm))
+elif what == 'verify':
+    d = dkim.DKIM(message)
+    for idx in range(int(sys.argv[4])):
+        print(d.verify(idx=idx, dnsfunc=dns))
+elif what == 'arc':
+    print(dkim.arc_verify(message, dnsfunc=dns)[0].decode())
+"#;
+
+/// A folder with keys, their records, and a name server that has them.
+struct World {
+    folder: tempfile::TempDir,
+    records: Vec<(String, String)>,
+    dns: SocketAddr,
+    _server: Server<Catalog>,
+    _runtime: Runtime,
+}
+
+fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}; see .ci/test.sh"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {said}");
+    output.stdout
+}
+
+fn base64(octets: &[u8]) -> String {
+    base64_simd::STANDARD.encode_to_string(octets)
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let rsa = |name: &str| {
+            run("openssl", &["genpkey", "-algorithm", "RSA", "-out", &path(name)]);
+            base64(&run("openssl", &["pkey", "-in", &path(name), "-pubout", "-outform", "DER"]))
+        };
+        let ours = format!("v=DKIM1; k=rsa; p={}", rsa("ours.pem"));
+        let theirs = format!("v=DKIM1; k=rsa; p={}", rsa("theirs.pem"));
+        run("openssl", &["genpkey", "-algorithm", "ED25519", "-out", &path("ed.pem")]);
+        let der = run("openssl", &["pkey", "-in", &path("ed.pem"), "-pubout", "-outform", "DER"]);
+        let ed = format!("v=DKIM1; k=ed25519; p={}", base64(&der[der.len() - 32..]));
+        let records = [
+            ("new._domainkey.ours.example", ours.as_str()),
+            ("ed._domainkey.ours.example", &ed),
+            ("seal._domainkey.ours.example", &ours),
+            ("s._domainkey.theirs.example", &theirs),
+            ("_dmarc.theirs.example", "v=DMARC1; p=reject"),
+            ("_dmarc.careful.example", "v=DMARC1; p=quarantine"),
+            ("theirs.example", "v=spf1 -all"),
+            ("careful.example", "v=spf1 -all"),
+            ("friend.example", "v=spf1 ip4:127.0.0.0/8 -all"),
+            ("_dmarc.friend.example", "v=DMARC1; p=reject"),
+        ];
+        let records: Vec<_> =
+            records.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
+        let lines: String = records.iter().map(|(name, text)| format!("{name} {text}\n")).collect();
+        fs::write(folder.path().join("keys"), lines).unwrap();
+        fs::write(folder.path().join("peer.py"), PEER).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let (server, dns) = runtime.block_on(serve(&records));
+        Self { folder, records, dns, _server: server, _runtime: runtime }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// What dkimpy makes of `message`.
+    fn dkimpy(&self, what: &str, message: &[u8], more: &[&str]) -> String {
+        fs::write(self.path("message"), message).unwrap();
+        let (script, keys, file) = (self.path("peer.py"), self.path("keys"), self.path("message"));
+        let arguments = [&[script.as_str(), what, &keys, &file], more].concat();
+        // Debian's interpreter, which has Debian's dkimpy.
+        String::from_utf8(run("/usr/bin/python3", &arguments)).unwrap()
+    }
+
+    /// What OpenDKIM makes of `message`.
+    fn opendkim(&self, message: &[u8]) -> String {
+        fs::write(self.path("message"), message).unwrap();
+        let settings = format!(
+            "TestPublicKeys {}\nMode v\nSocket inet:0@127.0.0.1\nBackground no\n",
+            self.path("keys")
+        );
+        fs::write(self.path("opendkim.conf"), settings).unwrap();
+        let said = run(
+            "/usr/sbin/opendkim",
+            &["-x", &self.path("opendkim.conf"), "-t", &self.path("message")],
+        );
+        String::from_utf8(said).unwrap()
+    }
+
+    /// A gateway that asks our name server. `trusted` says whether loopback is ours.
+    fn home(&self, sink: &Sink, trusted: bool, tables: &str) -> Home {
+        let networks = if trusted {
+            "relay-domains = [\"ours.example\"]\n"
+        } else {
+            "relay-domains = [\"ours.example\"]\ntrusted-networks = []\n"
+        };
+        let tables = format!("[dns]\nservers = [\"{}\"]\n{tables}", self.dns);
+        Home::new(&Setup {
+            next_hop: &sink.url(),
+            root: networks,
+            tables: &tables,
+            ..Setup::default()
+        })
+    }
+}
+
+async fn serve(records: &[(String, String)]) -> (Server<Catalog>, SocketAddr) {
+    let name = |text: &str| Name::from_ascii(format!("{text}.")).unwrap();
+    let root = name("example");
+    let mut zone: InMemoryZoneHandler<TokioRuntimeProvider> =
+        InMemoryZoneHandler::empty(root.clone(), ZoneType::Primary, AxfrPolicy::Deny);
+    let soa = SOA::new(name("ns.example"), name("h.example"), 1, 60, 60, 60, 60);
+    zone.upsert_mut(Record::from_rdata(root.clone(), 60, RData::SOA(soa)), 0);
+    for (owner, text) in records {
+        let strings = text.as_bytes().chunks(200);
+        let strings = strings.map(|s| String::from_utf8_lossy(s).into_owned()).collect();
+        let record = Record::from_rdata(name(owner), 60, RData::TXT(TXT::new(strings)));
+        zone.upsert_mut(record, 0);
+    }
+    let address = RData::A(A(Ipv4Addr::LOCALHOST));
+    zone.upsert_mut(Record::from_rdata(name("client.example"), 60, address), 0);
+    let mut catalog = Catalog::new();
+    catalog.upsert(LowerName::new(&root), vec![Arc::new(zone)]);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut server = Server::new(catalog);
+    server.register_socket(socket);
+    (server, address)
+}
+
+fn message(from: &str, text: &str) -> Vec<u8> {
+    format!(
+        "From: A <{from}>\r\nTo: bob@ours.example\r\nSubject: a  test\r\n\
+         Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@theirs.example>\r\n\r\n{text}\r\n"
+    )
+    .into_bytes()
+}
+
+fn results(delivered: &str) -> &str {
+    let start = delivered.find("Authentication-Results: ").expect("results are written");
+    let rest = &delivered[start..];
+    &rest[..rest.find("\r\nReceived: ").unwrap()]
+}
+
+#[test]
+fn others_sign_and_we_verify() {
+    let (world, sink) = (World::new(), Sink::start());
+    let home = world.home(&sink, false, "");
+    let gateway = Gateway::start(&home);
+    let key = world.path("theirs.pem");
+    let plain = message("a@theirs.example", "Hello.\r\n \r\n\t\r\n");
+    let field = world.dkimpy("sign", &plain, &["s", "theirs.example", &key]);
+    let mut client = gateway.connect();
+
+    let signed = [field.as_bytes(), plain.as_slice()].concat();
+    client.accepted("a@theirs.example", TO, &signed);
+    let delivered = sink.wait_for(1)[0].text();
+    let found = results(&delivered);
+    for expected in [
+        "spf=fail (theirs.example does not designate 127.0.0.1) smtp.mailfrom=a@theirs.example",
+        "dkim=pass header.d=theirs.example",
+        "dmarc=pass (p=reject) header.from=theirs.example",
+        "arc=none",
+    ] {
+        assert!(found.contains(expected), "{expected} in {found}");
+    }
+
+    let changed = [field.as_bytes(), &message("a@theirs.example", "Changed.")].concat();
+    let reply = client.mail("a@theirs.example", TO, &changed).unwrap();
+    assert!(reply.starts_with("550 5.7.1 Refused by the DMARC policy"), "{reply}");
+
+    client.accepted("a@careful.example", TO, &message("a@careful.example", "Hello."));
+    crate::support::wait_until("it is held", || home.quarantine().len() == 1);
+
+    client.accepted("a@friend.example", TO, &message("a@friend.example", "Hello."));
+    let delivered = sink.wait_for(2)[1].text();
+    assert!(results(&delivered).contains("dmarc=pass"), "{delivered}");
+}
+
+#[test]
+fn forged_results_go() {
+    let (world, sink) = (World::new(), Sink::start());
+    let home = world.home(&sink, false, "[authentication]\nname = \"auth.ours.example\"\n");
+    let gateway = Gateway::start(&home);
+    let mail = [
+        "Authentication-Results: auth.ours.example; dkim=pass header.d=bank.example\r\n",
+        "X-Spam-Flag: NO\r\n",
+        "Authentication-Results: elsewhere.example;\r\n dkim=pass\r\n",
+    ]
+    .concat();
+    let mail = [mail.as_bytes(), &message("a@friend.example", "Hello.")].concat();
+    gateway.connect().accepted("a@friend.example", TO, &mail);
+    let delivered = sink.wait_for(1)[0].text();
+    assert!(delivered.starts_with("Authentication-Results: auth.ours.example;"), "{delivered}");
+    assert!(!delivered.contains("bank.example") && !delivered.contains("X-Spam"), "{delivered}");
+    assert!(delivered.contains("elsewhere.example;\r\n dkim=pass\r\nFrom: A"), "{delivered}");
+}
+
+fn dkim_tables(folder: &Path) -> String {
+    let key = |selector: &str, file: &str, from: &str| {
+        let path = folder.join(file);
+        format!(
+            "[[dkim]]\ndomain = \"ours.example\"\nauthors = [\"ours.example\", \"*.ours.example\"]\n\
+             selector = \"{selector}\"\nkey = \"{}\"\nnot-before = \"{from}\"\n",
+            path.display()
+        )
+    };
+    [
+        key("old", "theirs.pem", "2020-01-01"),
+        key("new", "ours.pem", "2024-01-01"),
+        key("later", "theirs.pem", "2999-01-01"),
+        key("ed", "ed.pem", "2024-01-01"),
+    ]
+    .concat()
+}
+
+#[test]
+fn we_sign_and_others_verify() {
+    let (world, sink) = (World::new(), Sink::start());
+    let home = world.home(&sink, true, &dkim_tables(world.folder.path()));
+    let gateway = Gateway::start(&home);
+    let mut client = gateway.connect();
+    let texts = ["Hello.\r\n \r\n\t\r\n", "", "\r\n\r\n", "a  b \t\r\n\r\nc"];
+    let large = "0123456789 and so on, line after line\r\n".repeat(20_000);
+    for (place, text) in texts.into_iter().chain([large.as_str()]).enumerate() {
+        client.accepted("a@ours.example", TO, &message("a@sub.ours.example", text));
+        let delivered = sink.wait_for(place + 1)[place].data.clone();
+        let said = String::from_utf8_lossy(&delivered);
+        let header = said.split("\r\n\r\n").next().unwrap();
+        assert_eq!(header.matches("DKIM-Signature: v=1; ").count(), 2, "{header}");
+        assert!(header.contains("s=new; ") && header.contains("s=ed; "), "{header}");
+        assert!(!header.contains("Authentication-Results"), "our own mail: {header}");
+        assert_eq!(world.dkimpy("verify", &delivered, &["2"]), "True\nTrue\n", "{header}");
+        let judged = world.opendkim(&delivered);
+        assert_eq!(judged.matches("succeeded").count(), 1, "{judged}");
+        let added = [b"Subject: another\r\n".as_slice(), &delivered].concat();
+        assert_eq!(world.dkimpy("verify", &added, &["2"]), "False\nFalse\n", "oversigned");
+    }
+    client.accepted("a@ours.example", TO, &message("a@elsewhere.example", "not our author"));
+    let delivered = sink.wait_for(6)[5].text();
+    assert!(!delivered.contains("DKIM-Signature"), "{delivered}");
+}
+
+#[test]
+fn mail_from_outside_is_sealed() {
+    let (world, sink) = (World::new(), Sink::start());
+    let tables = format!(
+        "[arc]\ndomain = \"ours.example\"\nselector = \"seal\"\nkey = \"{}\"\n",
+        world.path("ours.pem")
+    );
+    let home = world.home(&sink, false, &tables);
+    let gateway = Gateway::start(&home);
+    let mut client = gateway.connect();
+    let mut mail = message("a@friend.example", "Hello.  \r\n\r\n");
+    for round in 1..=3 {
+        client.accepted("a@friend.example", TO, &mail);
+        mail.clone_from(&sink.wait_for(round)[round - 1].data);
+        let text = String::from_utf8_lossy(&mail).into_owned();
+        let top = format!("ARC-Seal: i={round}; a=rsa-sha256; t=");
+        assert!(text.starts_with(&top), "{text}");
+        assert_eq!(world.dkimpy("arc", &mail, &[]), "pass\n", "{text}");
+        // What we read next time is what they read now.
+        let chain = if round == 1 { "arc=none" } else { "arc=pass" };
+        assert!(results(&text).contains(chain), "{text}");
+    }
+    let broken = String::from_utf8(mail).unwrap().replace("Hello.", "Hallo.");
+    client.accepted("a@friend.example", TO, broken.as_bytes());
+    let text = sink.wait_for(4)[3].text();
+    assert!(text.starts_with("Authentication-Results: "), "no seal on a broken chain: {text}");
+    assert!(results(&text).contains("arc=fail"), "{text}");
+}
+
+#[test]
+fn a_name_server_that_is_away_is_no_pass() {
+    let (world, sink) = (World::new(), Sink::start());
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let tables =
+        format!("[dns]\nservers = [\"{}\"]\ntimeout = \"200 ms\"\n", silent.local_addr().unwrap());
+    let home = Home::new(&Setup {
+        next_hop: &sink.url(),
+        root: "relay-domains = [\"ours.example\"]\ntrusted-networks = []\n",
+        tables: &tables,
+        ..Setup::default()
+    });
+    let gateway = Gateway::start(&home);
+    gateway.connect().accepted("a@theirs.example", TO, &message("a@theirs.example", "Hello."));
+    let text = sink.wait_for(1)[0].text();
+    let found = results(&text);
+    for expected in ["spf=temperror", "dmarc=temperror"] {
+        assert!(found.contains(expected), "{expected} in {found}");
+    }
+    assert!(!found.contains("pass"), "{found}");
+    drop(world);
+}
+
+#[test]
+fn scan_tells_who_sent_a_file() {
+    let world = World::new();
+    let file = world.path("mail.eml");
+    fs::write(&file, message("a@theirs.example", "Hello.")).unwrap();
+    let dns = world.dns.to_string();
+    let scan = |more: &[&str]| {
+        let imss = assert_cmd::cargo::cargo_bin!("imss");
+        let arguments = [&["scan", "--jsonl", &file][..], more].concat();
+        let output = Command::new(imss).args(arguments).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let from = ["--mail-from", "a@theirs.example", "--dns", &dns];
+    let judged = scan(&[&["--client", "192.0.2.1"][..], &from].concat());
+    assert!(judged.contains("dmarc=fail for theirs.example"), "{judged}");
+    assert!(judged.contains("\"action\":\"reject\""), "{judged}");
+    let nobody = scan(&from);
+    assert!(nobody.contains("\"action\":\"deliver\""), "without a client: {nobody}");
+    assert!(!world.records.is_empty());
+}
+
+#[test]
+fn bounces_of_others_mail_are_refused() {
+    let (world, sink) = (World::new(), Sink::start());
+    fs::write(world.path("batv.key"), "not a secret of anybody").unwrap();
+    let tables = format!(
+        "[batv]\ndomains = [\"ours.example\"]\nkeys = [{{ number = 3, file = \"{}\" }}]\n",
+        world.path("batv.key")
+    );
+    let out = world.home(&sink, true, &tables);
+    let sending = Gateway::start(&out);
+    sending.connect().accepted(
+        "carol@ours.example",
+        &["x@else.example"],
+        &message("c@ours.example", "Hello."),
+    );
+    let tagged = sink.wait_for(1)[0].from.clone();
+    let tagged = tagged.trim_matches(['<', '>']);
+    assert!(tagged.starts_with("prvs=3") && tagged.ends_with("=carol@ours.example"), "{tagged}");
+
+    let inward = world.home(&sink, false, &tables);
+    let receiving = Gateway::start(&inward);
+    let mut client = receiving.connect();
+    client.accepted("", &[tagged], &message("mailer-daemon@else.example", "It bounced."));
+    let delivered = &sink.wait_for(2)[1];
+    assert_eq!(delivered.to.len(), 1);
+    assert!(delivered.to[0].contains("carol@ours.example"), "{:?}", delivered.to);
+    assert!(!delivered.to[0].contains("prvs"), "{:?}", delivered.to);
+    let forged = tagged.replace("carol", "dave");
+    for to in ["carol@ours.example", forged.as_str()] {
+        let reply = client.mail("", &[to], &message("mailer-daemon@else.example", "No.")).unwrap();
+        assert!(reply.starts_with("550 5.7.1 This is a bounce"), "{to}: {reply}");
+    }
+    client.accepted(
+        "a@friend.example",
+        &["carol@ours.example"],
+        &message("a@friend.example", "Hi."),
+    );
+}
