@@ -31,7 +31,7 @@ flags+=" --cfg fuzzing"
 # The parsers alone build without the relay's dependencies.
 case $wanted in
   "") build=(--features relay) ;;
-  smtp | record) build=(--features relay --bin "$wanted") ;;
+  smtp | record | milter) build=(--features relay --bin "$wanted") ;;
   *) build=(--bin "$wanted") ;;
 esac
 RUSTFLAGS="$flags" cargo +nightly build --release --locked --target "$target" "${build[@]}" || {

@@ -8,8 +8,9 @@ cd "$(dirname "$0")/.."
 
 # Package, and a program or file of it that tells whether it is there.
 needed=(
-  postfix:postfix swaks:swaks clamav-daemon:clamd c-icap:c-icap dovecot-core:dovecot dovecot-lmtpd:/usr/lib/dovecot/lmtp
-  python3:python3 libmime-tools-perl:/usr/share/perl5/MIME/Parser.pm
+  postfix:postfix swaks:swaks msmtp:msmtp miltertest:miltertest openssl:openssl clamav-daemon:clamd c-icap:c-icap dovecot-core:dovecot
+  dovecot-lmtpd:/usr/lib/dovecot/lmtp bind9:named bind9-utils:dnssec-signzone python3:python3 opendkim:/usr/sbin/opendkim
+  python3-dkim:/usr/lib/python3/dist-packages/dkim/__init__.py libmime-tools-perl:/usr/share/perl5/MIME/Parser.pm
 )
 
 install_packages() {
@@ -35,6 +36,19 @@ for entry in "${needed[@]}"; do
   [ -e "$program" ] || PATH=$PATH:/usr/sbin:/sbin command -v "$program" >/dev/null || missing+=("${entry%%:*}")
 done
 [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+
+# Debian allows one mail server per system, so Exim is only unpacked.
+if [ ! -e /opt/exim4/usr/sbin/exim4 ]; then
+  as_root=() unpacked=$(mktemp -d)
+  [ "$(id -u)" = 0 ] || as_root=(sudo)
+  (
+    cd "$unpacked"
+    apt-get download -q exim4-daemon-light || { "${as_root[@]}" apt-get update -q && apt-get download -q exim4-daemon-light; }
+  ) || { echo "could not download exim4-daemon-light; unpack it to /opt/exim4" >&2; exit 1; }
+  "${as_root[@]}" dpkg -x "$unpacked"/exim4-daemon-light_*.deb /opt/exim4
+  id Debian-exim >/dev/null 2>&1 || "${as_root[@]}" useradd --system --user-group --home-dir /nonexistent Debian-exim
+  rm -rf "$unpacked"
+fi
 
 export PATH=$PATH:/usr/sbin:/sbin
 if cargo nextest --version >/dev/null 2>&1; then

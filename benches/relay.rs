@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use divan::counter::BytesCount;
 use imss_core::entity::Entities;
-use imss_core::envelope::Client;
 use imss_core::ids::QueueId;
 use imss_core::limits::{Limits, StopFlag};
 use imss_core::message::Message;
@@ -17,7 +16,7 @@ use imss_policy::{Facts, Policy};
 use imss_relay::inbound::relaying::RelayRules;
 use imss_relay::inbound::server::TlsUse;
 use imss_relay::inbound::settings::SessionLimits;
-use imss_relay::inbound::{Acceptor, Listener, Mode, Received, Reply, Server, Settings};
+use imss_relay::inbound::{Acceptor, Listener, Mode, Received, Reply, Server, Settings, Stage};
 use imss_relay::spool::writer::BodyWriter;
 use imss_scan::{Answers, Input, Scanner};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -38,7 +37,7 @@ impl Acceptor for Judge {
         QueueId::new(1, 0, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn admit(&self, _: &Client) -> Result<(), Reply> {
+    async fn check(&self, _: Stage<'_>) -> Result<(), Reply> {
         Ok(())
     }
 
@@ -90,7 +89,7 @@ fn start() -> Server {
         ..Settings::default()
     };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener { address, mode: Mode::Edge, tls: TlsUse::Off };
+    let listener = Listener { address, mode: Mode::Edge, tls: TlsUse::Off, settings: None };
     Server::start(vec![listener], settings, Arc::new(judge)).expect("a free port")
 }
 

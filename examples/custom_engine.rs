@@ -56,7 +56,7 @@ fn main() -> anyhow::Result<()> {
     let message = Message::parse("Subject: BUY NOW, BUY CHEAP\r\n\r\n".into(), &limits);
     let entities = Entities::extract(&message, &limits, &stop);
     let envelope = Envelope {
-        client: Client { ip: Ipv4Addr::LOCALHOST.into(), helo: String::new(), tls: None },
+        client: Client::new(Ipv4Addr::LOCALHOST.into()),
         reverse_path: ReversePath::Null,
         parameters: MailParameters::default(),
         recipients: Vec::new(),

@@ -49,7 +49,7 @@ fn main() -> anyhow::Result<()> {
     let message = Message::parse(raw.into(), &limits);
     let entities = Entities::extract(&message, &limits, &stop);
     let envelope = Envelope {
-        client: Client { ip: Ipv4Addr::LOCALHOST.into(), helo: String::new(), tls: None },
+        client: Client::new(Ipv4Addr::LOCALHOST.into()),
         reverse_path: ReversePath::parse("a@example.net", Syntax::default())?,
         parameters: MailParameters::default(),
         recipients: vec![Recipient {

@@ -97,7 +97,7 @@ pub fn open(shape: &str) -> Opened {
 pub fn envelope() -> Envelope {
     let path = |text| ForwardPath::parse(text, Syntax::default()).expect("valid");
     Envelope {
-        client: Client { ip: Ipv4Addr::LOCALHOST.into(), helo: "a.example".to_owned(), tls: None },
+        client: Client { helo: "a.example".to_owned(), ..Client::new(Ipv4Addr::LOCALHOST.into()) },
         reverse_path: ReversePath::parse("taro@example.net", Syntax::default()).expect("valid"),
         parameters: MailParameters::default(),
         recipients: vec![Recipient {

@@ -1,12 +1,18 @@
 #![no_main]
 //! However the client's octets are cut, the same replies and messages come out, and no message
 //! holds a CR or LF alone. One thing may depend on the cut: a client that sends content together with
-//! a DATA that is then refused is cut off, and nothing it sent after that counts.
+//! a DATA that is then refused is cut off, and nothing it sent after that counts. AUTH, XCLIENT and
+//! XFORWARD are allowed; who gives any password is logged in. A PROXY header is found in the same
+//! place however it comes, and nothing behind it is read.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use imss_core::envelope::{Client, Envelope};
+use imss_relay::inbound::auth::exchange::Claim;
+use imss_relay::inbound::auth::users::{UserFiles, Users};
+use imss_relay::inbound::auth::{AuthRules, Mechanism};
+use imss_relay::inbound::haproxy;
 use imss_relay::inbound::relaying::RelayRules;
 use imss_relay::inbound::session::{Event, Session};
 use imss_relay::inbound::{Mode, Reply, Settings};
@@ -17,6 +23,7 @@ const CUT_OFF: &[u8] = b"before it was asked for\r\n";
 
 fuzz_target!(|input: (u8, &[u8])| {
     let (size, octets) = input;
+    proxy_header(octets);
     let whole = run(octets, octets.len().max(1));
     let pieces = run(octets, usize::from(size % 16) + 1);
     if whole.0.ends_with(CUT_OFF) || pieces.0.ends_with(CUT_OFF) {
@@ -40,14 +47,50 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
 });
 
+/// Reads as a connection does: only what a header lacks.
+fn proxy_header(octets: &[u8]) {
+    let whole = haproxy::read(octets);
+    let mut known = 0;
+    while let Ok(None) = haproxy::read(&octets[..known]) {
+        let missing = haproxy::missing(&octets[..known]);
+        assert!(missing > 0, "would read nothing for ever");
+        known += missing;
+        if known > octets.len() {
+            return;
+        }
+    }
+    if let Ok(Some(header)) = whole {
+        assert_eq!(header.octets, known, "reads past the header");
+        assert_eq!(haproxy::read(&octets[..known]), whole, "depends on what follows");
+    }
+}
+
+/// Nobody, but with the same salts in every run.
+fn users() -> Arc<Users> {
+    static USERS: OnceLock<Arc<Users>> = OnceLock::new();
+    let nowhere = || "/nonexistent/users".into();
+    let open = || Users::open(UserFiles { users: nowhere(), key: nowhere() }).unwrap();
+    Arc::clone(USERS.get_or_init(|| Arc::new(open())))
+}
+
 /// The replies and the messages of one session, with the input in pieces of `size` octets.
 fn run(octets: &[u8], size: usize) -> (Vec<u8>, Vec<(Envelope, Vec<u8>)>) {
     let trusted_networks = vec!["127.0.0.0/8".parse().unwrap()];
+    let auth = AuthRules {
+        users: Some(users()),
+        mechanisms: Mechanism::ALL.to_vec(),
+        in_clear: true,
+        nonce: || Some("nonce".to_owned()),
+        ..AuthRules::default()
+    };
     let settings = Settings {
+        auth,
+        xclient_from: trusted_networks.clone(),
+        xforward_from: trusted_networks.clone(),
         relaying: RelayRules { trusted_networks, ..RelayRules::default() },
         ..Settings::default()
     };
-    let client = Client { ip: Ipv4Addr::LOCALHOST.into(), helo: String::new(), tls: None };
+    let client = Client::new(Ipv4Addr::LOCALHOST.into());
     let mut session = Session::new(Arc::new(settings), Mode::Edge, client, false);
     let (mut replies, mut messages, mut body) = (Vec::new(), Vec::new(), Vec::new());
     session.greet();
@@ -61,6 +104,14 @@ fn run(octets: &[u8], size: usize) -> (Vec<u8>, Vec<(Envelope, Vec<u8>)>) {
             let mut more = false;
             match step.event {
                 Event::Continue => {}
+                Event::Check => session.resume(Ok(())),
+                Event::Login => {
+                    let login = match session.claim() {
+                        Some(Claim::Password { name, .. }) => Some(name.clone()),
+                        _ => None,
+                    };
+                    session.logged_in(login);
+                }
                 Event::More => more = true,
                 Event::Begin | Event::Abandon => body.clear(),
                 Event::Content(content) => body.extend_from_slice(content),
