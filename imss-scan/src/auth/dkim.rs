@@ -110,14 +110,11 @@ pub(super) fn read(raw: Bytes) -> Read {
 /// Asks for the keys of a message, all at once; what is not there after `time` is unknown.
 pub(super) async fn keys<N: Names>(names: &N, read: &Read, time: Duration) -> Keys {
     let mut keys = Keys { found: BTreeMap::new(), weak: BTreeSet::new() };
-    let ask = |name: &Box<str>| {
-        let name = name.clone();
-        async move {
-            let asked = tokio::time::timeout(time, names.txt(&name)).await;
-            (name, asked.unwrap_or(Err(NoAnswer::Temporary)))
-        }
-    };
-    for (name, texts) in all(read.keys.iter().map(ask)).await {
+    let asks = read.keys.iter().map(|name| async move {
+        let asked = tokio::time::timeout(time, names.txt(name)).await;
+        (name, asked.unwrap_or(Err(NoAnswer::Temporary)))
+    });
+    for (name, texts) in all(asks).await {
         let found = match texts {
             Ok(texts) => {
                 let parsed = texts.iter().map(|text| DomainKey::parse(text));
