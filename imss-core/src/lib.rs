@@ -21,5 +21,6 @@ pub mod limits;
 pub mod message;
 pub mod plan;
 pub mod protection;
+pub mod recycle;
 pub mod report;
 pub mod verdict;

@@ -37,12 +37,13 @@ impl Entity {
     /// Whether and how it is signed, encrypted or wrapped. What is inside it shares that.
     #[must_use]
     pub fn protection(&self) -> Option<Protection> {
-        of(self.declared.as_deref(), &self.content)
+        of(self.declared.as_deref(), &self.content, !self.holds_no_lines())
     }
 }
 
-/// The protection of content under a declared media type.
-pub(crate) fn of(declared: Option<&str>, content: &[u8]) -> Option<Protection> {
+/// The protection of content under a declared media type. Armor is only looked for where there are
+/// lines.
+pub(crate) fn of(declared: Option<&str>, content: &[u8], has_lines: bool) -> Option<Protection> {
     match declared.unwrap_or_default() {
         "multipart/signed" => return Some(Protection::Signed),
         "multipart/encrypted" => return Some(Protection::Encrypted),
@@ -60,7 +61,7 @@ pub(crate) fn of(declared: Option<&str>, content: &[u8]) -> Option<Protection> {
     if matches!(declared, Some("application/pkcs7-mime" | "application/x-pkcs7-mime")) {
         return Some(Protection::Encrypted);
     }
-    armor(content)
+    if has_lines { armor(content) } else { None }
 }
 
 /// PGP in text: its first header line (RFC 9580 §6.2).
@@ -99,7 +100,7 @@ mod tests {
             ("quoted", "text/plain", b"> -----BEGIN PGP MESSAGE-----\n", None),
         ];
         for (name, declared, content, expected) in cases {
-            assert_eq!(of(Some(declared), content), expected, "{name}");
+            assert_eq!(of(Some(declared), content, true), expected, "{name}");
         }
     }
 }

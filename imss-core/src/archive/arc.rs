@@ -16,6 +16,7 @@ use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::{FileType, TypeGroup};
 use crate::finding::GapReason;
 use crate::limits::Budget;
+use crate::recycle;
 
 /// The octet before each entry.
 const MARK: u8 = 0x1a;
@@ -63,7 +64,7 @@ impl Unpacker for Arc {
             }
             let limit = missing.as_ref().and_then(Missing::final_limit);
             let (names, claimed_size) = (spellings(entry.name, false), entry.size as u64);
-            let content_octets = bytes.into();
+            let content_octets = recycle::bytes(bytes);
             out(Unpacked::Member(Member { names, claimed_size, content: content_octets, missing }));
             if let Some(limit) = limit {
                 return Err(limit.into());

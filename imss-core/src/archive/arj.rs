@@ -19,6 +19,7 @@ use super::{Member, Missing, Passwords, Source, UnpackError, Unpacked, Unpacker}
 use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::Budget;
+use crate::recycle;
 
 const MAGIC: &[u8] = b"\x60\xea";
 /// Octets of the longest header.
@@ -162,7 +163,12 @@ impl<'a> Header<'a> {
             missing = Some(Missing::new(GapReason::Malformed, detail));
         }
         let names = spellings(self.name, false);
-        Ok(Member { names, claimed_size: self.size.into(), content: bytes.into(), missing })
+        Ok(Member {
+            names,
+            claimed_size: self.size.into(),
+            content: recycle::bytes(bytes),
+            missing,
+        })
     }
 
     fn decode(&self, packed: &[u8], budget: &mut Budget<'_>, chunk: &mut Vec<u8>) -> Drained {

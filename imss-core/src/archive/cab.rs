@@ -18,6 +18,7 @@ use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::Budget;
+use crate::recycle;
 
 /// The signature and the reserved field behind it, which is zero.
 const SIGNATURE: &[u8] = b"MSCF\0\0\0\0";
@@ -220,7 +221,7 @@ impl Run<'_, '_, '_> {
             let open = || Blocks::open(cabinet, folder, reserve);
             let drained = drain(open, cabinet.len() as u64, budget, &mut Vec::new());
             self.produced = self.produced.saturating_add(drained.bytes.len() as u64);
-            (drained.bytes.into(), drained.missing)
+            (recycle::bytes(drained.bytes), drained.missing)
         });
         (content.clone(), missing.clone())
     }

@@ -9,12 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::Missing;
 use crate::finding::GapReason;
 use crate::limits::{Budget, Limit};
+use crate::recycle;
 
 /// Octets between two looks at the limits.
 const CHUNK: usize = 64 << 10;
 
 /// Octets that are kept of what the message may no longer hold.
 const HEAD: usize = 512;
+
+/// Octets that are taken for granted to come out of as many that went in.
+const MAX_GUESS: usize = 4 << 20;
 
 /// What opening a stream costs, in steps.
 const OPEN: u64 = 400;
@@ -108,9 +112,7 @@ pub(crate) fn drain_at<R: Read>(
     };
     let mut bytes = output.into_bytes();
     bytes.truncate(missing.as_ref().map_or(usize::MAX, kept));
-    // Room that growth left would be kept as long as the content: of thousands of members it is
-    // more than they hold.
-    bytes.shrink_to_fit();
+    recycle::trim(&mut bytes);
     Drained { bytes, missing }
 }
 
@@ -138,9 +140,15 @@ impl Output {
         self.filled = self.bytes.len();
     }
 
-    fn room(&mut self) -> &mut [u8] {
+    /// Room for more. `input` octets are decoded in all: it rarely becomes fewer.
+    fn room(&mut self, input: u64) -> &mut [u8] {
         if self.filled >= self.bytes.len() {
-            self.bytes.resize(self.filled.saturating_add(CHUNK), 0);
+            let wanted = self.filled.saturating_add(CHUNK);
+            if self.bytes.capacity() < wanted {
+                let input = usize::try_from(input).unwrap_or(usize::MAX).min(MAX_GUESS);
+                recycle::grow(&mut self.bytes, wanted.saturating_mul(2).max(input));
+            }
+            self.bytes.resize(wanted, 0);
         }
         self.bytes.get_mut(self.filled..).unwrap_or_default()
     }
@@ -162,7 +170,7 @@ fn read_all(
         // Most members are small: they go through room that is kept, and get exactly what they
         // need. Of the others everything is decoded to where it stays.
         let small = output.filled < CHUNK;
-        let room = if small { chunk.as_mut_slice() } else { output.room() };
+        let room = if small { chunk.as_mut_slice() } else { output.room(input) };
         let read = match source.read(room) {
             Ok(0) => return Ok(()),
             Ok(read) => read.min(room.len()),

@@ -18,6 +18,7 @@ use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::Budget;
+use crate::recycle;
 
 /// Octets decoded at once. What a cut archive held in the last of them is lost.
 const PIECE: usize = 4 << 10;
@@ -144,7 +145,7 @@ fn member(
     if is_cut && missing.is_none() {
         missing = Some(Missing::new(GapReason::Malformed, "ends early"));
     }
-    Ok(Some(Member { names, claimed_size, content: bytes.into(), missing }))
+    Ok(Some(Member { names, claimed_size, content: recycle::bytes(bytes), missing }))
 }
 
 /// Decodes one file.

@@ -16,6 +16,7 @@ use super::snappy::{self, Snappy};
 use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::{FileType, TypeGroup};
 use crate::limits::Budget;
+use crate::recycle;
 
 /// Largest dictionary, in KiB, and as a power of two in octets.
 const MAX_DICTIONARY_KIB: u32 = 80 << 10;
@@ -111,7 +112,7 @@ pub(super) fn hand_over(
     let Drained { bytes, missing } = drained;
     let limit = missing.as_ref().and_then(Missing::final_limit);
     let claimed_size = bytes.len() as u64;
-    out(Unpacked::Member(Member { names, claimed_size, content: bytes.into(), missing }));
+    out(Unpacked::Member(Member { names, claimed_size, content: recycle::bytes(bytes), missing }));
     limit.map_or(Ok(()), |limit| Err(limit.into()))
 }
 

@@ -14,6 +14,7 @@ use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::Budget;
+use crate::recycle;
 
 /// How deep folders may lie in folders.
 const MAX_DEPTH: usize = 128;
@@ -209,7 +210,7 @@ fn member(share: &mut Share<'_, '_, '_>, heap: u64, file: File) -> Result<(), Un
     let missing = missing.or_else(|| short.then(ends_early));
     let limit = missing.as_ref().and_then(Missing::final_limit);
     let claimed_size = file.size.max(bytes.len() as u64);
-    let member = Member { names, claimed_size, content: bytes.into(), missing };
+    let member = Member { names, claimed_size, content: recycle::bytes(bytes), missing };
     (share.out)(Unpacked::Member(member));
     limit.map_or(Ok(()), |limit| Err(limit.into()))
 }

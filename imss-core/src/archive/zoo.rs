@@ -17,6 +17,7 @@ use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::Budget;
+use crate::recycle;
 
 const MAGIC: &[u8] = b"\xdc\xa7\xc4\xfd";
 const LZW: Variant = Variant { max_bits: 13, clears: true, groups: false, end: Some(257) };
@@ -96,7 +97,7 @@ fn member(
         missing = Some(Missing::new(GapReason::Malformed, "ends early"));
     }
     let (names, claimed_size) = (names(entry), size.into());
-    Ok(Some(Member { names, claimed_size, content: bytes.into(), missing }))
+    Ok(Some(Member { names, claimed_size, content: recycle::bytes(bytes), missing }))
 }
 
 /// The long name with its folder, and the short one.

@@ -141,7 +141,7 @@ impl<'a> Walk<'a> {
         if !is_text && !part.media_type().ends_with("pkcs7-mime") {
             return Err(Unstamped::NoText);
         }
-        match protection::of(part.declared(), &content().content) {
+        match protection::of(part.declared(), &content().content, true) {
             Some(Protection::Signed | Protection::OpaqueSigned | Protection::Compressed) => {
                 return Err(Unstamped::Signed);
             }

@@ -26,7 +26,7 @@ use crate::anomaly::Anomaly;
 use crate::archive::Passwords;
 use crate::charset::Text;
 use crate::document::Document;
-use crate::filetype::{Confidence, FileType};
+use crate::filetype::{Confidence, FileType, TypeGroup};
 use crate::finding::Gap;
 use crate::ids::EntityId;
 use crate::limits::{Budget, Limits, StopFlag};
@@ -247,6 +247,18 @@ impl Entity {
     #[must_use]
     pub fn sha256(&self) -> &[u8; 32] {
         self.sha256.get_or_init(|| Sha256::digest(&self.content).into())
+    }
+
+    /// Whether nobody looks for lines of text in it: pictures, sound, video and archives, unless
+    /// they are shown or declared as text.
+    pub(crate) fn holds_no_lines(&self) -> bool {
+        let opaque = matches!(
+            self.detected.group,
+            TypeGroup::Archive | TypeGroup::Image | TypeGroup::Audio | TypeGroup::Video
+        );
+        let is_text =
+            self.declared.as_deref().is_some_and(|declared| declared.starts_with("text/"));
+        opaque && self.role != Role::Body && !is_text
     }
 
     /// Its best name, or an empty string.

@@ -31,7 +31,7 @@ impl Extraction<'_> {
                 .parent
                 .and_then(|holder| self.entities.get(holder))
                 .is_some_and(|holder| cms::kind(&holder.content).is_some());
-        let protection = entity.protection();
+        let (protection, holds_no_lines) = (entity.protection(), entity.holds_no_lines());
         if is_wrapped {
             return self.encoded_message(job);
         }
@@ -46,7 +46,9 @@ impl Extraction<'_> {
         {
             return self.encoded_message(job);
         }
-        self.uuencoded_files(job);
+        if !holds_no_lines {
+            self.uuencoded_files(job);
+        }
         let opened = self.container(job, &detected);
         if !opened && self.entities.list.len() == known {
             self.unopened(job, &detected);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use memchr::{memchr, memmem};
 
 use super::part::TransferEncoding;
+use crate::recycle;
 
 /// Decoded content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub(crate) fn decode(body: &Bytes, encoding: TransferEncoding) -> Decoded {
             None => return Decoded { content: body.clone(), malformed: true },
         },
     };
-    Decoded { content: content.into(), malformed }
+    Decoded { content: recycle::bytes(content), malformed }
 }
 
 /// Decodes base64 (RFC 2045 §6.8). Returns whether something was skipped.
@@ -42,7 +43,7 @@ const BLOCK: usize = 32 << 10;
 
 /// Decodes base64 that holds nothing but digits, line ends and padding at its end.
 fn base64_clean(body: &[u8]) -> Option<Vec<u8>> {
-    let mut content = Vec::with_capacity(body.len() / 4 * 3 + 3);
+    let mut content = recycle::room(body.len() / 4 * 3 + 3);
     let mut block = Vec::with_capacity(BLOCK + 1_024);
     let mut rest = body;
     while !rest.is_empty() {

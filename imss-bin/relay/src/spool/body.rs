@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use imss_core::edit::{Piece, Rope};
+use imss_core::recycle;
 
 /// The received bytes of one message.
 #[derive(Debug, Clone)]
@@ -65,6 +66,9 @@ impl Drop for OwnFile {
     }
 }
 
+/// Octets of a file read at once.
+const CLEARED_BYTES: usize = 256 << 10;
+
 impl Body {
     /// Octets in all.
     #[must_use]
@@ -101,9 +105,16 @@ impl Body {
             Self::File { file, offset, .. } => {
                 let length = usize::try_from(range.end.saturating_sub(range.start))
                     .map_err(|_| outside())?;
-                let mut buffer = vec![0; length];
-                file.read_exact_at(&mut buffer, offset.saturating_add(range.start))?;
-                Ok(buffer.into())
+                let mut buffer = recycle::room(length);
+                // What was just cleared is still in the processor's cache when it is written to.
+                while buffer.len() < length {
+                    let at = buffer.len();
+                    buffer.resize(length.min(at.saturating_add(CLEARED_BYTES)), 0);
+                    let from = range.start.saturating_add(u64::try_from(at).unwrap_or(u64::MAX));
+                    let room = buffer.get_mut(at..).unwrap_or_default();
+                    file.read_exact_at(room, offset.saturating_add(from))?;
+                }
+                Ok(recycle::bytes(buffer))
             }
         }
     }

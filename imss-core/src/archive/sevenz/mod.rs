@@ -23,6 +23,7 @@ use super::{Member, Missing, Passwords, Source, UnpackError, Unpacked, Unpacker}
 use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::{Budget, Limit};
+use crate::recycle;
 
 const SIGNATURE: &[u8] = b"7z\xbc\xaf\x27\x1c";
 /// Largest dictionary or model, in octets.
@@ -395,7 +396,7 @@ impl Run<'_, '_, '_> {
         self.budget.charge_entity()?;
         let limit = missing.as_ref().and_then(Missing::final_limit);
         let names = if name.is_empty() { Vec::new() } else { vec![name.to_owned()] };
-        let content = content.into();
+        let content = recycle::bytes(content);
         (self.out)(Unpacked::Member(Member { names, claimed_size, content, missing }));
         let produced = self.bytes_left.saturating_sub(self.budget.bytes_left());
         self.budget.check_ratio(self.content.len() as u64, produced)?;

@@ -19,6 +19,7 @@ use crate::archive::passwords::may_try;
 use crate::archive::{Missing, Passwords, stream};
 use crate::finding::GapReason;
 use crate::limits::{Budget, Limit, RATIO_FROM};
+use crate::recycle;
 
 /// Largest dictionary that an LZMA entry gets, in octets. Larger claims are cut to it: allocation
 /// must not follow a claim.
@@ -81,7 +82,7 @@ impl<'a> Decoder<'a> {
             1..=6 | 9 | 12 | 14 | 98 => through_crate(storage, packed, budget, chunk),
             other => Drained::nothing(GapReason::Unsupported, format!("zip method {other}")),
         };
-        Decoded { content: drained.bytes.into(), missing: drained.missing, used }
+        Decoded { content: recycle::bytes(drained.bytes), missing: drained.missing, used }
     }
 
     /// Tries passwords on an encrypted entry. What one opens counts only if a checksum proves it.
@@ -115,7 +116,7 @@ impl<'a> Decoder<'a> {
         if drained.missing.as_ref().is_some_and(|missing| missing.reason == GapReason::Crash) {
             self.inflate = DeflateDecoder::new(Bytes::new().reader());
         }
-        Decoded { content: drained.bytes.into(), missing: drained.missing, used }
+        Decoded { content: recycle::bytes(drained.bytes), missing: drained.missing, used }
     }
 }
 
