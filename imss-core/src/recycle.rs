@@ -10,16 +10,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 /// Octets of room that is kept for later, in all.
-pub const MAX_KEPT: usize = 32 << 20;
+pub const MAX_KEPT: usize = 24 << 20;
 
 /// Octets of the smallest room that is worth keeping.
-const MIN_KEPT: usize = 64 << 10;
+const MIN_KEPT: usize = 256 << 10;
 
 /// Empty room for `wanted` octets at least, and at most half as much again if it was used before.
 #[must_use]
 pub fn room(wanted: usize) -> Vec<u8> {
-    let used = if wanted < MIN_KEPT { None } else { shelf().take(wanted) };
-    used.unwrap_or_else(|| Vec::with_capacity(wanted))
+    if wanted >= MIN_KEPT {
+        let mut shelf = shelf();
+        if let Some(used) = shelf.take(wanted) {
+            return used;
+        }
+        // What does not fit now makes place for what does: the two together would be more memory
+        // than the contents need.
+        let left = shelf.octets.saturating_sub(wanted);
+        let dropped = shelf.keep(left);
+        drop(shelf);
+        drop(dropped);
+    }
+    Vec::with_capacity(wanted)
 }
 
 /// Moves what `bytes` holds to room for `wanted` octets, if it has less.
@@ -97,13 +108,18 @@ impl Shelf {
         Some(room)
     }
 
-    /// Puts a room on the shelf. What it has no space for is returned: the oldest go first.
+    /// Puts a room on the shelf. What it has no space for is returned.
     fn put(&mut self, mut room: Vec<u8>) -> Vec<Vec<u8>> {
         room.clear();
         self.octets = self.octets.saturating_add(room.capacity());
         self.rooms.push_back(room);
+        self.keep(MAX_KEPT)
+    }
+
+    /// Keeps `most` octets and returns the rest: the oldest go first.
+    fn keep(&mut self, most: usize) -> Vec<Vec<u8>> {
         let mut dropped = Vec::new();
-        while self.octets > MAX_KEPT
+        while self.octets > most
             && let Some(oldest) = self.rooms.pop_front()
         {
             self.octets = self.octets.saturating_sub(oldest.capacity());
@@ -132,11 +148,11 @@ mod tests {
             ("just right", 900 * k, Some(m)),
             ("as large as wanted", m, Some(m)),
             ("nothing so large", 9 * m, None),
-            ("all much too large", 200 * k, None),
+            ("all much too large or too small", 400 * k, None),
             ("the smaller of two", 3 * m, Some(3 * m)),
         ];
         for (name, wanted, expected) in cases {
-            let mut shelf = shelf_of(&[4 * m, m, 3 * m, 100 * k]);
+            let mut shelf = shelf_of(&[4 * m, m, 3 * m, 300 * k]);
             let before = shelf.octets;
             let taken = shelf.take(wanted).map(|room| room.capacity());
             assert_eq!(taken, expected, "{name}");

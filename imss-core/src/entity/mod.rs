@@ -249,16 +249,20 @@ impl Entity {
         self.sha256.get_or_init(|| Sha256::digest(&self.content).into())
     }
 
-    /// Whether nobody looks for lines of text in it: pictures, sound, video and archives, unless
-    /// they are shown or declared as text.
+    /// Whether nobody looks for lines of text in it: pictures, sound, video and archives with a NUL
+    /// near their start, unless they are shown or may be declared as text.
     pub(crate) fn holds_no_lines(&self) -> bool {
-        let opaque = matches!(
+        let start = self.content.get(..self.content.len().min(1_024)).unwrap_or_default();
+        let is_binary = matches!(
             self.detected.group,
             TypeGroup::Archive | TypeGroup::Image | TypeGroup::Audio | TypeGroup::Video
-        );
-        let is_text =
-            self.declared.as_deref().is_some_and(|declared| declared.starts_with("text/"));
-        opaque && self.role != Role::Body && !is_text
+        ) && memchr::memchr(0, start).is_some();
+        let is_text = match &self.declared {
+            Some(declared) => declared.starts_with("text/"),
+            // The type of a part that declares none is text/plain (RFC 2045 §5.2).
+            None => matches!(self.origin, Origin::Part(_)),
+        };
+        is_binary && self.role != Role::Body && !is_text
     }
 
     /// Its best name, or an empty string.
