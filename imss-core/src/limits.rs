@@ -101,6 +101,8 @@ pub enum Limit {
     Text,
     /// [`Limits::max_work`].
     Work,
+    /// A bound that a reader has of its own, such as 10,000 links of one document; the gap names it.
+    Facts,
     /// The deadline of the run, set from outside through a [`StopFlag`].
     Time,
 }
@@ -119,6 +121,7 @@ impl Limit {
             Self::Ratio => "ratio",
             Self::Text => "text",
             Self::Work => "work",
+            Self::Facts => "facts",
             Self::Time => "time",
         }
     }
@@ -170,6 +173,7 @@ pub struct Budget<'a> {
     entities: usize,
     total_bytes: u64,
     work: u64,
+    left_out: Vec<&'static str>,
 }
 
 impl<'a> Budget<'a> {
@@ -189,6 +193,7 @@ impl<'a> Budget<'a> {
             entities: 0,
             total_bytes: 0,
             work: 0,
+            left_out: Vec::new(),
         }
     }
 
@@ -240,6 +245,19 @@ impl<'a> Budget<'a> {
         self.check_stop()?;
         self.work = self.work.saturating_add(steps);
         if self.work > self.limits.max_work { Err(Limit::Work) } else { Ok(()) }
+    }
+
+    /// Says that a reader left something out because of a bound of its own, and what. Whoever runs
+    /// the reader makes a gap of it: see [`Limit::Facts`].
+    pub fn left_out(&mut self, what: &'static str) {
+        if !self.left_out.contains(&what) {
+            self.left_out.push(what);
+        }
+    }
+
+    /// What was left out since this was asked last.
+    pub fn take_left_out(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Whether a stream that gave `output` octets for `input` octets is still plausible.

@@ -189,6 +189,7 @@ impl Extraction<'_> {
         if let Err(error) = result {
             self.gap(error.reason(), job.entity, unpacker.name(), error.to_string());
         }
+        self.left_out(job, unpacker.name());
         members
     }
 

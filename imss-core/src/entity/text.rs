@@ -142,7 +142,7 @@ fn header_text(entity: &Entity) -> Text {
     for (name, value) in message.fields() {
         plain.extend([name, ": ", &value, "\n"]);
     }
-    let cut = plain.len() > entity.max_text_bytes;
+    let cut = plain.len() > entity.max_text_bytes || is_section_cut(entity);
     plain.truncate(plain.floor_char_boundary(entity.max_text_bytes));
     let (folded, grew) = charset::fold_within(&plain, MAX_GROWTH);
     Text { folded, plain, charset: "UTF-8", guessed: false, truncated: cut || grew }
@@ -188,6 +188,13 @@ fn header_section(entity: &Entity) -> Message {
     let bound = entity.content.len().min(MAX_HEADER_BYTES);
     let limits = Limits { max_entities: 1, ..Limits::default() };
     Message::parse(entity.content.slice(..bound), &limits)
+}
+
+/// Whether the header section goes on past what is read of it.
+fn is_section_cut(entity: &Entity) -> bool {
+    let head = entity.content.get(..MAX_HEADER_BYTES).unwrap_or_default();
+    let has = |end: &[u8]| memchr::memmem::find(head, end).is_some();
+    !head.is_empty() && !has(b"\r\n\r\n") && !has(b"\n\n") && !has(b"\r\r")
 }
 
 /// Whether reading `content` as text would leave some of it out.

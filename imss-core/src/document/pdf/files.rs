@@ -28,7 +28,11 @@ impl Reader<'_, '_> {
             let Some(dict) = object.dict().filter(|_| object.is_stream()) else { continue };
             if dict.is_type(b"EmbeddedFile") || dict.name(b"Subtype") == Some(b"3D") {
                 self.file_at(place, Vec::new())?;
-            } else if dict.name(b"Subtype") == Some(b"Image") && pictures < MAX_PICTURES {
+            } else if dict.name(b"Subtype") == Some(b"Image") {
+                if pictures >= MAX_PICTURES {
+                    self.budget.left_out("pictures past 500");
+                    continue;
+                }
                 pictures = pictures.saturating_add(usize::from(self.picture(place, dict)?));
             }
         }
