@@ -32,8 +32,9 @@ pub struct Limits {
     /// Octets produced by decoding and unpacking, summed over the message. Default 256 MiB. A small
     /// message gets less: 16 times its size, but at least 72 MiB (see [`Budget::for_message`]).
     pub max_total_bytes: u64,
-    /// Output octets per input octet of a compressed stream, once the output is past 8 MiB: honest
-    /// disk images and tables of zeros shrink to nearly nothing. Default 200.
+    /// Output octets per input octet of a compressed stream, once the output is past 24 MiB: honest
+    /// disk images, logs and tables shrink to nearly nothing, and what is smaller is bounded by
+    /// `max_total_bytes` anyway. Default 200.
     pub max_ratio: u64,
     /// Octets of text kept for searching per entity; the rest is searched raw. Default 16 MiB.
     pub max_text_bytes: usize,
@@ -162,7 +163,7 @@ const SMALL_MESSAGE_TOTAL_BYTES: u64 = 72 << 20;
 const TOTAL_PER_OCTET: u64 = 16;
 
 /// Octets of output up to which any ratio is plausible.
-pub(crate) const RATIO_FROM: u64 = 8 << 20;
+pub(crate) const RATIO_FROM: u64 = 24 << 20;
 
 /// One message's running account against its [`Limits`].
 #[derive(Debug)]
@@ -264,7 +265,7 @@ impl<'a> Budget<'a> {
     ///
     /// # Errors
     ///
-    /// [`Limit::Ratio`] once the output is past 8 MiB and the ratio above its bound.
+    /// [`Limit::Ratio`] once the output is past 24 MiB and the ratio above its bound.
     pub fn check_ratio(&self, input: u64, output: u64) -> Result<(), Limit> {
         if output > RATIO_FROM && output / input.max(1) > self.limits.max_ratio {
             return Err(Limit::Ratio);

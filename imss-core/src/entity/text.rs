@@ -17,6 +17,8 @@ use crate::message::Message;
 
 /// How much of an attached message is read for its header section.
 const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Documents that are text: whoever opens one in an editor can read it.
+const WRITTEN_AS_TEXT: [&str; 8] = ["ps", "fdf", "xfdf", "tex", "mif", "dif", "fb2", "eps"];
 /// Octets by which folded text may be longer than the text.
 const MAX_GROWTH: usize = 1 << 20;
 
@@ -102,7 +104,7 @@ pub(super) fn is_text(entity: &Entity) -> bool {
     let plain = matches!(
         group,
         TypeGroup::Text | TypeGroup::Html | TypeGroup::Script | TypeGroup::Shortcut
-    );
+    ) || WRITTEN_AS_TEXT.contains(&entity.detected.extension);
     let said_so = declared.starts_with("text/") || declared.starts_with("message/");
     let may_be = plain || (matches!(group, TypeGroup::Other | TypeGroup::Message) && said_so);
     let holds_octets = !matches!(entity.role, Role::Message | Role::Multipart);

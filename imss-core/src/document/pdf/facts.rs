@@ -46,8 +46,6 @@ const TELLING: [&[u8]; 16] = [
 const FIELD_TRIGGERS: [&[u8]; 4] = [b"K", b"F", b"V", b"C"];
 /// Chosen values of one form field.
 const MAX_CHOICES: usize = 1_000;
-/// Texts of one stream of metadata.
-const MAX_METADATA: usize = 2_000;
 /// Actions that follow each other.
 const MAX_CHAIN: usize = 16;
 /// Octets of JavaScript in one piece.
@@ -368,12 +366,18 @@ impl Reader<'_, '_> {
         }
         let decoded = self.decode(place)?;
         self.budget.charge_work(decoded.bytes.len() as u64)?;
-        let texts = xml::texts(&decoded.bytes);
-        if texts.len() > MAX_METADATA {
-            self.budget.left_out("texts of metadata past 2,000");
-        }
-        for (element, text) in texts.into_iter().take(MAX_METADATA) {
-            let technical = ["lang", "about", "parseType", "resource", "xmptk", "id", "begin"];
+        for (element, text) in xml::texts(&decoded.bytes) {
+            // Programs list the identifiers of all files that a picture was ever pasted from.
+            let technical = [
+                "lang",
+                "about",
+                "parseType",
+                "resource",
+                "xmptk",
+                "id",
+                "begin",
+                "DocumentAncestors",
+            ];
             if !technical.contains(&element.as_str()) {
                 self.property(&element, text);
             }
