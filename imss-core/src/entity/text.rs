@@ -7,10 +7,12 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
+use super::extract::Extraction;
 use super::{Entity, Origin, Role};
 use crate::anomaly::AnomalyKind;
+use crate::archive::le::length;
 use crate::charset::{self, Text};
-use crate::document::html;
+use crate::document::{html, sink};
 use crate::filetype::{self, FileType, TypeGroup};
 use crate::limits::Limits;
 use crate::message::Message;
@@ -22,13 +24,67 @@ const WRITTEN_AS_TEXT: [&str; 8] = ["ps", "fdf", "xfdf", "tex", "mif", "dif", "f
 /// Octets by which folded text may be longer than the text.
 const MAX_GROWTH: usize = 1 << 20;
 
+/// Steps of folding an octet of ASCII, and of any other text: what combines is looked up and composed
+/// letter by letter. Measured at 1 and 12.
+const ASCII_STEPS: u64 = 2;
+const OTHER_STEPS: u64 = 12;
+/// The share of a message's work that folding may cost whatever was spent before: the words of a
+/// message are searched even beside a bomb.
+const LEAST_SHARE: u64 = 8;
+
+impl Extraction<'_> {
+    /// Shares the work that is left among the texts, in their order, so that engines which ask for all
+    /// of them stay inside the budget. Text past an entity's share is left out, which its
+    /// [`Text::truncated`] says to whoever reads it.
+    pub(super) fn share_text_work(&mut self) {
+        let least = self.budget.limits().max_work / LEAST_SHARE;
+        let mut left = self.budget.work_left().max(least);
+        for entity in &mut self.entities.list {
+            let (octets, steps) = folding(entity);
+            let octets = octets.min(entity.max_text_bytes);
+            let cost = (octets as u64).saturating_mul(steps);
+            if cost > left {
+                entity.max_text_bytes = length(left / steps);
+            }
+            left = left.saturating_sub(cost);
+        }
+    }
+}
+
+/// How long the text of `entity` is, and what an octet of it costs to fold.
+fn folding(entity: &Entity) -> (usize, u64) {
+    let rate = |octets: &[u8]| {
+        // Escapes and shifts make other letters of ASCII.
+        let shifts = |octets: &[u8]| memchr::memchr2(0x1b, b'+', octets).is_some();
+        let encoded = entity.charset.is_some() && shifts(octets);
+        if octets.is_ascii() && !encoded { ASCII_STEPS } else { OTHER_STEPS }
+    };
+    if entity.origin == Origin::Attached {
+        return (entity.content.len().min(MAX_HEADER_BYTES), OTHER_STEPS);
+    }
+    match entity.document.as_ref().filter(|document| !document.texts.is_empty()) {
+        Some(document) => {
+            let text = document.texts.as_str();
+            (text.len(), rate(text.as_bytes()))
+        }
+        None if is_text(entity) => {
+            let bound = entity.content.len().min(entity.max_text_bytes);
+            let octets = entity.content.get(..bound).unwrap_or_default();
+            (octets.len(), rate(octets))
+        }
+        None => (0, ASCII_STEPS),
+    }
+}
+
 /// The text of `entity`.
 pub(super) fn read(entity: &Entity) -> Option<Text> {
     if entity.origin == Origin::Attached {
         return Some(header_text(entity));
     }
     if let Some(document) = entity.document.as_ref().filter(|document| !document.texts.is_empty()) {
-        let mut plain = document.texts.as_str().to_owned();
+        let whole = document.texts.as_str();
+        let mut plain = sink::cut(whole, entity.max_text_bytes).to_owned();
+        let cut = plain.len() < whole.len();
         // Only pages are decoded by us; where their charset is in doubt, both readings count.
         if !document.charset.is_empty() && !entity.content.is_ascii() {
             let bound = entity.content.len().min(entity.max_text_bytes);
@@ -38,7 +94,7 @@ pub(super) fn read(entity: &Entity) -> Option<Text> {
             }
         }
         let (folded, grew) = charset::fold_within(&plain, MAX_GROWTH);
-        let truncated = document.truncated || grew;
+        let truncated = document.truncated || cut || grew;
         let charset = if document.charset.is_empty() { "UTF-8" } else { document.charset };
         return Some(Text { folded, plain, charset, guessed: document.guessed, truncated });
     }

@@ -170,3 +170,23 @@ fn drawn(operators: &str) -> Vec<u8> {
 fn chosen(count: usize) -> String {
     format!("<</FT/Ch/T(a)/V[{}]>>", "(x)".repeat(count))
 }
+
+#[test]
+fn folding_all_texts_stays_inside_the_work() {
+    let marks = "a\u{301}\u{302}".repeat(200_000);
+    let rows =
+        [("marks that combine", marks.as_str(), true), ("ASCII", &"ab cd ".repeat(30_000), false)];
+    let limits = Limits { max_work: 16_000_000, ..Limits::default() };
+    for (name, text, is_cut) in rows {
+        let part = format!("--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n");
+        let raw = body("multipart/mixed; boundary=b", &part.repeat(3));
+        let message = Message::parse(raw.into(), &limits);
+        let entities = Entities::extract(&message, &limits, &StopFlag::new());
+        let texts: Vec<_> = entities.iter().filter_map(|entity| entity.text()).collect();
+        let octets: usize = texts.iter().map(|text| text.plain.len()).sum();
+        assert_eq!(texts.iter().any(|text| text.truncated), is_cut, "{name}");
+        assert!(is_cut || octets >= 3 * text.len(), "{name}: {octets}");
+        assert!(octets * if is_cut { 12 } else { 2 } <= 17_000_000, "{name}: {octets}");
+        assert!(!texts[0].plain.is_empty(), "{name}: the first text is searched");
+    }
+}

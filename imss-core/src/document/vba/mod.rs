@@ -199,7 +199,7 @@ impl<'a> Reader<'a, '_, '_> {
             None => "bas",
         };
         // No octet of the source: removed. A stream that is missing as a whole is only broken.
-        let has_code = compiled.len() > 16 && !is_cut;
+        let has_code = compiled.len() > 16 && !is_cut && stomp::lines(compiled) != Some(0);
         if expanded.octets.is_empty() && has_code {
             let detail = format!("{}: compiled code without a source", module.name);
             self.active(ActiveKind::VbaStomped, &detail);
