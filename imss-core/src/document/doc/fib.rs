@@ -8,8 +8,6 @@ use std::ops::Range;
 use crate::archive::le::{length, u16_at, u32_at};
 use crate::document::codepage;
 
-/// Pieces read from one table.
-
 /// What a run of the text is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Region {
