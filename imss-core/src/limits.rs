@@ -32,8 +32,9 @@ pub struct Limits {
     /// Octets produced by decoding and unpacking, summed over the message. Default 256 MiB. A small
     /// message gets less: 16 times its size, but at least 72 MiB (see [`Budget::for_message`]).
     pub max_total_bytes: u64,
-    /// Output octets per input octet of a compressed stream, once the output is past 8 MiB: honest
-    /// disk images and tables of zeros shrink to nearly nothing. Default 200.
+    /// Output octets per input octet of a compressed stream, once the output is past 24 MiB: honest
+    /// disk images, logs and tables shrink to nearly nothing, and what is smaller is bounded by
+    /// `max_total_bytes` anyway. Default 200.
     pub max_ratio: u64,
     /// Octets of text kept for searching per entity; the rest is searched raw. Default 16 MiB.
     pub max_text_bytes: usize,
@@ -101,6 +102,8 @@ pub enum Limit {
     Text,
     /// [`Limits::max_work`].
     Work,
+    /// A bound that a reader has of its own, such as 10,000 links of one document; the gap names it.
+    Facts,
     /// The deadline of the run, set from outside through a [`StopFlag`].
     Time,
 }
@@ -119,6 +122,7 @@ impl Limit {
             Self::Ratio => "ratio",
             Self::Text => "text",
             Self::Work => "work",
+            Self::Facts => "facts",
             Self::Time => "time",
         }
     }
@@ -159,7 +163,7 @@ const SMALL_MESSAGE_TOTAL_BYTES: u64 = 72 << 20;
 const TOTAL_PER_OCTET: u64 = 16;
 
 /// Octets of output up to which any ratio is plausible.
-pub(crate) const RATIO_FROM: u64 = 8 << 20;
+pub(crate) const RATIO_FROM: u64 = 24 << 20;
 
 /// One message's running account against its [`Limits`].
 #[derive(Debug)]
@@ -170,6 +174,7 @@ pub struct Budget<'a> {
     entities: usize,
     total_bytes: u64,
     work: u64,
+    left_out: Vec<&'static str>,
 }
 
 impl<'a> Budget<'a> {
@@ -189,6 +194,7 @@ impl<'a> Budget<'a> {
             entities: 0,
             total_bytes: 0,
             work: 0,
+            left_out: Vec::new(),
         }
     }
 
@@ -242,11 +248,24 @@ impl<'a> Budget<'a> {
         if self.work > self.limits.max_work { Err(Limit::Work) } else { Ok(()) }
     }
 
+    /// Says that a reader left something out because of a bound of its own, and what. Whoever runs
+    /// the reader makes a gap of it: see [`Limit::Facts`].
+    pub fn left_out(&mut self, what: &'static str) {
+        if !self.left_out.contains(&what) {
+            self.left_out.push(what);
+        }
+    }
+
+    /// What was left out since this was asked last.
+    pub fn take_left_out(&mut self) -> Vec<&'static str> {
+        std::mem::take(&mut self.left_out)
+    }
+
     /// Whether a stream that gave `output` octets for `input` octets is still plausible.
     ///
     /// # Errors
     ///
-    /// [`Limit::Ratio`] once the output is past 8 MiB and the ratio above its bound.
+    /// [`Limit::Ratio`] once the output is past 24 MiB and the ratio above its bound.
     pub fn check_ratio(&self, input: u64, output: u64) -> Result<(), Limit> {
         if output > RATIO_FROM && output / input.max(1) > self.limits.max_ratio {
             return Err(Limit::Ratio);

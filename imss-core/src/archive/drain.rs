@@ -23,6 +23,11 @@ const MAX_GUESS: usize = 4 << 20;
 /// What opening a stream costs, in steps.
 const OPEN: u64 = 400;
 
+/// What an octet that is sorted or modelled costs, in steps.
+const MODELLED: u64 = 6;
+/// What an octet of input costs where the output is nearly all runs.
+const SORTED: u64 = 2_000;
+
 /// What an octet of output costs, in steps (see [`Limits::max_work`](crate::limits::Limits::max_work)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -30,16 +35,26 @@ pub(crate) enum Pace {
     Copies,
     /// Bit by bit: LZMA.
     Bits,
-    /// Sorts or models: bzip2, PPMd.
+    /// Sorts: bzip2. As costly as a model, but for runs of one octet, which are packed before they are
+    /// sorted.
+    Sorts,
+    /// Models: PPMd.
     Models,
 }
 
 impl Pace {
-    fn steps(self, octets: u64) -> u64 {
+    /// What `octets` of output cost, got from a stream of `input` octets.
+    ///
+    /// Measured with libbz2 in steps per octet: text 6 to 9, tables 3, zeros 0.7; zlib 0.5 to 1. Zeros
+    /// are told by their ratio: what is packed that small has next to nothing to sort.
+    fn steps(self, octets: u64, input: u64) -> u64 {
         match self {
             Self::Copies => octets / 2,
             Self::Bits => octets.saturating_mul(2),
-            Self::Models => octets.saturating_mul(6),
+            Self::Sorts => octets
+                .saturating_add(input.saturating_mul(SORTED))
+                .min(octets.saturating_mul(MODELLED)),
+            Self::Models => octets.saturating_mul(MODELLED),
         }
     }
 }
@@ -195,7 +210,8 @@ fn charge(
     let limit = |limit: Limit| Missing::new(GapReason::Limit(limit), format!("{limit} limit"));
     let total = total as u64;
     budget.charge_bytes(read as u64).map_err(limit)?;
-    budget.charge_work(pace.steps(read as u64)).map_err(limit)?;
+    let before = pace.steps(total.saturating_sub(read as u64), input);
+    budget.charge_work(pace.steps(total, input).saturating_sub(before)).map_err(limit)?;
     if total > budget.limits().max_entity_bytes {
         return Err(limit(Limit::EntityBytes));
     }

@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_bomb_ends_at_the_ratio() {
-        let found = unpack(&Gzip, gz("bomb", &vec![0; 9 << 20]), &Limits::default());
+        let found = unpack(&Gzip, gz("bomb", &vec![0; 25 << 20]), &Limits::default());
         let missing = found.members[0].missing.as_ref().unwrap();
         assert_eq!(missing.detail, "ratio limit");
         assert!(found.members[0].content.len() <= 64 << 10);

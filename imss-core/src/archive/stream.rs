@@ -88,7 +88,7 @@ impl Unpacker for Stream {
         let drained = match self {
             Self::Bzip2 => {
                 let open = || Ok(bzip2::read::MultiBzDecoder::new(&**content));
-                drain_at(Pace::Models, open, size, budget, room)
+                drain_at(Pace::Sorts, open, size, budget, room)
             }
             Self::Xz => drain_at(Pace::Bits, || Ok(xz(content)), size, budget, room),
             Self::Lzma => drain_at(Pace::Bits, || lzma(content), size, budget, room),

@@ -189,7 +189,7 @@ fn member(share: &mut Share<'_, '_, '_>, heap: u64, file: File) -> Result<(), Un
             drain(|| Ok(ZlibDecoder::new(&*packed)), size, budget, room)
         }
         "application/x-bzip2" => drain_at(
-            Pace::Models,
+            Pace::Sorts,
             || Ok(bzip2::read::MultiBzDecoder::new(&*packed)),
             size,
             budget,

@@ -17,7 +17,11 @@ pub(crate) fn report(formula: &str, sink: &mut Sink<'_, '_>) {
     if !formula.contains('(') {
         return;
     }
-    for call in calls(formula) {
+    let calls = calls(formula);
+    if calls.len() >= MAX_CALLS {
+        sink.budget.left_out("calls of a formula past 64");
+    }
+    for call in calls {
         let first = call.arguments.first().map_or("", String::as_str);
         let second = call.arguments.get(1).map_or("", String::as_str);
         match call.name.as_str() {

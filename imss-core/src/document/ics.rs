@@ -106,7 +106,11 @@ fn description(text: &str, sink: &mut Sink<'_, '_>) {
     if !text.contains("</") && !text.contains("<br") {
         return sink.text(TextKind::Shown, text);
     }
-    for target in text.split("href=").skip(1).take(MAX_LINKS) {
+    for (place, target) in text.split("href=").skip(1).enumerate() {
+        if place >= MAX_LINKS {
+            sink.budget.left_out("links of a description past 1,000");
+            break;
+        }
         let target = target.trim_start_matches(['"', '\'']);
         let end = target.find(['"', '\'', '>', ' ']).unwrap_or(target.len());
         sink.link(LinkKind::Click, target.get(..end).unwrap_or_default(), "");

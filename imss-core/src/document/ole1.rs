@@ -6,6 +6,7 @@
 //! of the content matters here.
 
 use super::codepage::{self, WESTERN};
+use super::ole_object::MAX_MONIKERS;
 use crate::archive::le::{length, u16_at, u32_at};
 
 /// The magic number of OLE compound files.
@@ -136,10 +137,13 @@ pub(crate) fn has_equation(octets: &[u8]) -> bool {
     octets.starts_with(COMPOUND) && memchr::memmem::find(octets, EQUATION).is_some()
 }
 
-/// The addresses of the URL monikers in `octets`.
-pub(crate) fn monikers(octets: &[u8]) -> Vec<String> {
+/// The addresses of the URL monikers in `octets`, and whether there were more.
+pub(crate) fn monikers(octets: &[u8]) -> (Vec<String>, bool) {
     let mut found = Vec::new();
-    for at in memchr::memmem::find_iter(octets, URL_MONIKER).take(16) {
+    for (place, at) in memchr::memmem::find_iter(octets, URL_MONIKER).enumerate() {
+        if place >= MAX_MONIKERS {
+            return (found, true);
+        }
         let start = at.saturating_add(URL_MONIKER.len()).saturating_add(4);
         let rest = octets.get(start..).unwrap_or_default();
         let text = codepage::utf16(rest.get(..LONGEST.min(rest.len())).unwrap_or_default());
@@ -148,7 +152,7 @@ pub(crate) fn monikers(octets: &[u8]) -> Vec<String> {
             found.push(target.to_owned());
         }
     }
-    found
+    (found, false)
 }
 
 #[cfg(test)]
@@ -203,8 +207,9 @@ mod tests {
     #[test]
     fn monikers_name_their_target() {
         let url = b"\x20\0\0\0h\0t\0t\0p\0:\0/\0/\0a\0\0\0";
-        assert_eq!(monikers(&[b"..", URL_MONIKER, &url[..]].concat()), ["http://a"]);
-        assert!(monikers(b"none").is_empty());
+        let found = monikers(&[b"..", URL_MONIKER, &url[..]].concat());
+        assert_eq!(found, (vec!["http://a".to_owned()], false));
+        assert!(monikers(b"none").0.is_empty());
         assert!(is_exploited("eQuation.2") && !is_exploited("Word.Document.8"));
     }
 }

@@ -16,7 +16,7 @@ use crate::charset;
 /// Longest name or target read, in octets.
 const MAX_NAME: usize = 4096;
 /// Monikers read from one stream.
-const MAX_MONIKERS: usize = 1000;
+pub(crate) const MAX_MONIKERS: usize = 1000;
 
 /// A class known by its identifier or program name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,11 +144,21 @@ const FILE: [u8; 16] = *b"\x03\x03\0\0\0\0\0\0\xc0\0\0\0\0\0\0\x46";
 const SCRIPT: [u8; 16] = *b"\xd3\x0b\x29\x06\xaa\x48\xd2\x11\x84\x32\x00\x60\x08\xc3\xfb\xfc";
 const SOAP: [u8; 16] = *b"\xc7\xb0\xab\xec\x19\x7f\xd2\x11\x97\x8e\x00\x00\xf8\x75\x7e\x2a";
 
-/// The monikers anywhere in `stream`, in order. Reads the stream once for each kind.
-pub(crate) fn monikers(stream: &[u8]) -> Vec<Moniker> {
+/// The monikers anywhere in `stream`, in order, and whether there were more. Reads the stream once for
+/// each kind.
+pub(crate) fn monikers(stream: &[u8]) -> (Vec<Moniker>, bool) {
+    let mut is_cut = false;
+    let mut most = |id: &'static [u8]| {
+        let mut places: Vec<usize> =
+            memmem::find_iter(stream, id).take(MAX_MONIKERS.saturating_add(1)).collect();
+        is_cut |= places.len() > MAX_MONIKERS;
+        places.truncate(MAX_MONIKERS);
+        places
+    };
+    let (urls, files) = (most(&URL), most(&FILE));
     let mut found: Vec<(usize, Moniker)> = Vec::new();
     let after = |at: usize| at.saturating_add(16);
-    for at in memmem::find_iter(stream, &URL).take(MAX_MONIKERS) {
+    for at in urls {
         let octets = u32_at(stream, after(at)).map_or(0, |octets| length(octets.into()));
         let start = at.saturating_add(20);
         let end = start.saturating_add(octets.min(MAX_NAME)).min(stream.len());
@@ -157,7 +167,7 @@ pub(crate) fn monikers(stream: &[u8]) -> Vec<Moniker> {
             found.push((at, Moniker::Url(url)));
         }
     }
-    for at in memmem::find_iter(stream, &FILE).take(MAX_MONIKERS) {
+    for at in files {
         let octets =
             u32_at(stream, at.saturating_add(18)).map_or(0, |octets| length(octets.into()));
         let start = at.saturating_add(22);
@@ -172,7 +182,7 @@ pub(crate) fn monikers(stream: &[u8]) -> Vec<Moniker> {
         found.extend(places.map(|at| (at, Moniker::Code(name))));
     }
     found.sort_by_key(|(at, _)| *at);
-    found.into_iter().map(|(_, moniker)| moniker).collect()
+    (found.into_iter().map(|(_, moniker)| moniker).collect(), is_cut)
 }
 
 /// What a stream `\x01CompObj` names: class identifier and program name ([MS-OLEDS] 2.3.8).
@@ -332,7 +342,7 @@ mod tests {
         stream.extend(FILE);
         stream.extend([0, 0, 5, 0, 0, 0]);
         stream.extend(b"C:\\a\0");
-        let found = monikers(&stream);
+        let (found, _) = monikers(&stream);
         assert_eq!(found, [Moniker::Url("http://a.test/".into()), Moniker::File("C:\\a".into())]);
     }
 }

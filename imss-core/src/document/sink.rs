@@ -137,7 +137,11 @@ impl<'a, 'b> Sink<'a, 'b> {
 
     fn fact(&mut self) -> bool {
         self.facts = self.facts.saturating_add(1);
-        self.facts <= MAX_FACTS
+        let fits = self.facts <= MAX_FACTS;
+        if !fits {
+            self.budget.left_out("links, properties and facts past 10,000");
+        }
+        fits
     }
 
     fn member(&mut self, name: &str, content: Bytes) -> Result<Member, Limit> {

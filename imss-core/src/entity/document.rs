@@ -77,6 +77,7 @@ impl Extraction<'_> {
             (document.charset, document.guessed) = (text.charset, text.guessed);
         }
         self.pieces(job, extractor.name(), pieces, document);
+        self.left_out(job, extractor.name());
         if let Err(error) = result {
             self.gap(error.reason(), job.entity, extractor.name(), error.to_string());
             if matches!(error, UnpackError::Encrypted(_))
@@ -107,15 +108,16 @@ impl Extraction<'_> {
         mut document: Box<Document>,
     ) {
         let (mut embedded, mut code) = (0_u32, 0_u32);
+        let mut keeps_all = true;
         for piece in pieces {
             match piece {
                 // Kept while it was read.
                 Piece::Text { .. } => {}
                 Piece::Property { name, value } => {
-                    push(&mut document.properties, (name, value));
+                    keeps_all &= push(&mut document.properties, (name, value));
                 }
-                Piece::Link(link) => push(&mut document.links, link),
-                Piece::Active(active) => push(&mut document.active, active),
+                Piece::Link(link) => keeps_all &= push(&mut document.links, link),
+                Piece::Active(active) => keeps_all &= push(&mut document.active, active),
                 Piece::Embedded(member) => {
                     if !self.rename(job, &member) {
                         self.member(job, engine, Origin::Embedded(embedded), member);
@@ -130,6 +132,9 @@ impl Extraction<'_> {
                     self.defect(job, engine, (kind, offset), detail);
                 }
             }
+        }
+        if !keeps_all {
+            self.budget.left_out("links, properties and facts past 10,000");
         }
         if document.truncated {
             self.gap(GapReason::Limit(Limit::Text), job.entity, engine, String::new());
@@ -153,6 +158,14 @@ impl Extraction<'_> {
         true
     }
 
+    /// Makes a gap of what a reader left out by a bound of its own.
+    pub(super) fn left_out(&mut self, job: &Job, engine: &'static str) {
+        let what = self.budget.take_left_out();
+        if !what.is_empty() {
+            self.gap(GapReason::Limit(Limit::Facts), job.entity, engine, what.join("; "));
+        }
+    }
+
     pub(super) fn defect(
         &mut self,
         job: &Job,
@@ -167,8 +180,11 @@ impl Extraction<'_> {
     }
 }
 
-fn push<T>(list: &mut Vec<T>, item: T) {
-    if list.len() < MAX_FACTS {
+/// Adds to a list; tells whether there was room.
+fn push<T>(list: &mut Vec<T>, item: T) -> bool {
+    let fits = list.len() < MAX_FACTS;
+    if fits {
         list.push(item);
     }
+    fits
 }

@@ -45,6 +45,7 @@ pub(super) fn run(message: &Message, budget: Budget<'_>, passwords: Passwords) -
         }
         extraction.open(&job);
     }
+    extraction.share_text_work();
     extraction.entities
 }
 

@@ -10,6 +10,7 @@ use super::{Entity, Origin, Role, text};
 use crate::anomaly::AnomalyKind;
 use crate::archive::{Member, Passwords, Source, Unpacked, Unpacker, cms, unpackers};
 use crate::document::extractors;
+use crate::document::ole1::COMPOUND;
 use crate::filetype::{FileType, TypeGroup};
 use crate::finding::GapReason;
 use crate::ids::EntityId;
@@ -17,6 +18,13 @@ use crate::limits::Limit;
 use crate::message::encoded_word;
 use crate::message::transfer::Uuencoded;
 use crate::protection::Protection;
+
+/// Disks, mailboxes and databases that nothing here opens: that something else is found in them (an
+/// archive at their end) makes them no clearer.
+const CARRIERS: [&str; 10] =
+    ["vhd", "vhdx", "vmdk", "qcow2", "vdi", "dmg", "wim", "pst", "dbx", "sqlite"];
+/// Extractors that read what acts in any document, and not its text.
+const ONLY_ACTS: [&str; 2] = ["ole-objects", "vba"];
 
 impl Extraction<'_> {
     /// Looks into one content.
@@ -50,9 +58,10 @@ impl Extraction<'_> {
             self.uuencoded_files(job);
         }
         let opened = self.container(job, &detected);
-        if !opened && self.entities.list.len() == known {
+        if !opened && self.entities.list.len() == known || CARRIERS.contains(&detected.extension) {
             self.unopened(job, &detected);
         }
+        self.unread(job, &detected);
     }
 
     /// Opens content with every unpacker, then every extractor, that recognises it. Tells whether
@@ -91,12 +100,37 @@ impl Extraction<'_> {
         }
         let detail = match detected.group {
             TypeGroup::Archive => format!("{} cannot be opened", detected.name),
+            _ if CARRIERS.contains(&detected.extension) => {
+                format!("{} cannot be opened", detected.name)
+            }
             TypeGroup::Other if entity.names.iter().any(|name| is_piece(name)) => {
                 "a piece of a split archive".to_owned()
             }
             _ => return,
         };
         self.gap(GapReason::Unsupported, job.entity, ENGINE, detail);
+    }
+
+    /// A document whose text nothing here reads, though its files and properties may be.
+    fn unread(&mut self, job: &Job, detected: &FileType) {
+        let Some(entity) = self.entities.get(job.entity) else { return };
+        // Packages hold their pages as members; an OLE file of no known program is no document.
+        let is_packed = memchr::memmem::find(&entity.content, b".iwa").is_some();
+        let holds_pages =
+            entity.content.starts_with(b"PK") && (detected.extension != "pages" || !is_packed);
+        if detected.group != TypeGroup::Document
+            || holds_pages
+            || detected.extension == "ole"
+            || text::is_text(entity)
+            || entity.encrypted
+        {
+            return;
+        }
+        let formats = entity.document.as_ref().map_or(&[][..], |document| &document.formats);
+        if formats.iter().all(|format| ONLY_ACTS.contains(format)) {
+            let detail = format!("the text of {} is not read", detected.name);
+            self.gap(GapReason::Unsupported, job.entity, ENGINE, detail);
+        }
     }
 
     /// The passwords to try, and the names of `entity`. What the message offers is only searched
@@ -172,10 +206,13 @@ impl Extraction<'_> {
             Source { content: &job.content, detected, names: &names, passwords: &passwords };
         let mut unpacked = Vec::new();
         let result = unpacker.unpack(&source, &mut self.budget, &mut |found| unpacked.push(found));
+        let is_stream = unpacker.name() == "zip" && self.is_stream_of_ole(job);
         let mut members = Vec::new();
         let mut place = 0_u32;
         for found in unpacked {
             match found {
+                // No reader opens a stream of an OLE file as the archives that lie in it.
+                Unpacked::Anomaly { .. } if is_stream => {}
                 Unpacked::Anomaly { kind, offset, detail } => {
                     self.defect(job, unpacker.name(), (kind, offset), detail);
                 }
@@ -191,7 +228,18 @@ impl Extraction<'_> {
         if let Err(error) = result {
             self.gap(error.reason(), job.entity, unpacker.name(), error.to_string());
         }
+        self.left_out(job, unpacker.name());
         members
+    }
+
+    /// Whether content is a stream of an OLE file that is no archive from its first octet on, such as
+    /// the one of a presentation, which holds an archive for each theme.
+    fn is_stream_of_ole(&self, job: &Job) -> bool {
+        let entity = self.entities.get(job.entity);
+        let holder = entity.and_then(|entity| entity.parent).and_then(|id| self.entities.get(id));
+        entity.is_some_and(|entity| matches!(entity.origin, Origin::Member(_)))
+            && holder.is_some_and(|holder| holder.content.starts_with(COMPOUND))
+            && !job.content.starts_with(b"PK")
     }
 
     pub(super) fn member(
@@ -303,6 +351,53 @@ mod tests {
                 "{name}: {detail}"
             );
         }
+    }
+
+    /// What is not read in a message with `content` as its one attachment.
+    fn unsupported(content: &[u8]) -> Vec<String> {
+        let encoded = base64_simd::STANDARD.encode_to_string(content);
+        let raw = format!(
+            "Content-Type: application/octet-stream; name=a\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}\r\n"
+        );
+        let limits = Limits::default();
+        let message = Message::parse(raw.into_bytes().into(), &limits);
+        let entities = Entities::extract(&message, &limits, &StopFlag::new());
+        let gaps = entities.gaps().iter().filter(|gap| gap.reason == GapReason::Unsupported);
+        gaps.map(|gap| gap.detail.clone()).collect()
+    }
+
+    #[test]
+    fn known_formats_that_nothing_reads_are_gaps() {
+        let at_end = |mark: &[u8]| [&vec![0; 4_096][..], mark, &vec![1; 512 - mark.len()]].concat();
+        let padded = |start: &[u8]| [start, &[0; 64]].concat();
+        let rows: [(&str, Vec<u8>, &str); 14] = [
+            ("a disk", at_end(b"conectix"), "Virtual hard disk cannot be opened"),
+            ("a newer disk", padded(b"vhdxfile"), "Virtual hard disk cannot be opened"),
+            ("a disk of Apple", at_end(b"koly"), "Apple disk image cannot be opened"),
+            ("an image of Windows", padded(b"MSWIM\0\0\0"), "Windows image cannot be opened"),
+            ("a mailbox", padded(b"!BDN"), "Outlook data file cannot be opened"),
+            ("a database", padded(b"SQLite format 3\0"), "SQLite database cannot be opened"),
+            ("a table of Access", padded(b"\0\x01\0\0Standard Jet DB\0"), "the text of Access"),
+            ("a letter of WordPerfect", padded(b"\xffWPC"), "the text of WordPerfect document"),
+            ("a table of 1-2-3", padded(b"\0\0\x02\0\x06\x04"), "the text of Lotus"),
+            ("an old Hangul letter", padded(b"HWP Document File V3.00"), "the text of Hangul"),
+            ("a letter of Write", padded(b"1\xbe\0\0\0\xab"), "the text of Windows Write"),
+            ("a letter of Word Pro", padded(b"WordPro"), "the text of Word Pro"),
+            ("PostScript, which is text", b"%!PS-Adobe\n(hello) show\n".to_vec(), ""),
+            ("rich text, which is read", b"{\\rtf1 hello}".to_vec(), ""),
+        ];
+        for (name, content, expected) in rows {
+            let said = unsupported(&content);
+            let is_said = said.iter().any(|detail| detail.starts_with(expected));
+            assert_eq!(is_said, !expected.is_empty(), "{name}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_with_an_archive_behind_it_is_still_no_open_disk() {
+        let archive = base64_simd::STANDARD.decode_to_vec(ZIP).unwrap();
+        let disk = [b"conectix".as_slice(), &[0; 4_096], &archive].concat();
+        assert_eq!(unsupported(&disk), ["Virtual hard disk cannot be opened"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::anomaly::AnomalyKind;
 use crate::finding::GapReason;
 use crate::ids::EntityId;
 use crate::limits::Limit;
-use crate::message::{Message, Part, PartKind, TransferEncoding, outside_parts, transfer};
+use crate::message::{Message, Outside, Part, PartKind, TransferEncoding, outside_parts, transfer};
 
 /// Words that make text before or after the parts worth a look: fields, files, pages.
 const SIGNS: [&[u8]; 4] = [b"content-t", b"begin ", b"<html", b"<script"];
@@ -25,19 +25,21 @@ const SIGNS: [&[u8]; 4] = [b"content-t", b"begin ", b"<html", b"<script"];
 const SIGN_BYTES: usize = 64 << 10;
 
 impl Extraction<'_> {
-    /// Adds text outside the parts of multiparts if it looks like more than the usual notice.
+    /// Adds text outside the parts of multiparts if it lies between delimiters or looks like more than
+    /// the usual notice.
     pub(super) fn outside_parts(&mut self, message: &Message, holders: &[(EntityId, usize)]) {
-        for (range, index) in outside_parts(message) {
+        for Outside { range, multipart, is_between } in outside_parts(message) {
             let content = message.part(range.clone());
             let head = content.get(..content.len().min(SIGN_BYTES)).unwrap_or_default();
             let head = head.to_ascii_lowercase();
             let found = |sign: &&[u8]| memchr::memmem::find(&head, sign).is_some();
-            let Some((holder, layer)) = holders.get(index).copied() else { continue };
-            if !SIGNS.iter().any(found) {
+            let Some((holder, layer)) = holders.get(multipart).copied() else { continue };
+            if !is_between && !SIGNS.iter().any(found) {
                 continue;
             }
-            if self.budget.charge_entity().is_err() {
-                return;
+            if let Err(limit) = self.budget.charge_entity() {
+                let detail = "text outside the parts".to_owned();
+                return self.gap(GapReason::Limit(limit), holder, ENGINE, detail);
             }
             let offset = u64::try_from(range.start).unwrap_or(u64::MAX);
             self.anomaly(

@@ -7,18 +7,74 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
+use super::extract::Extraction;
 use super::{Entity, Origin, Role};
 use crate::anomaly::AnomalyKind;
+use crate::archive::le::length;
 use crate::charset::{self, Text};
-use crate::document::html;
+use crate::document::{html, sink};
 use crate::filetype::{self, FileType, TypeGroup};
 use crate::limits::Limits;
 use crate::message::Message;
 
 /// How much of an attached message is read for its header section.
 const MAX_HEADER_BYTES: usize = 64 << 10;
+/// Documents that are text: whoever opens one in an editor can read it.
+const WRITTEN_AS_TEXT: [&str; 8] = ["ps", "fdf", "xfdf", "tex", "mif", "dif", "fb2", "eps"];
 /// Octets by which folded text may be longer than the text.
 const MAX_GROWTH: usize = 1 << 20;
+
+/// Steps of folding an octet of ASCII, and of any other text: what combines is looked up and composed
+/// letter by letter. Measured at 1 and 12.
+const ASCII_STEPS: u64 = 2;
+const OTHER_STEPS: u64 = 12;
+/// The share of a message's work that folding may cost whatever was spent before: the words of a
+/// message are searched even beside a bomb.
+const LEAST_SHARE: u64 = 8;
+
+impl Extraction<'_> {
+    /// Shares the work that is left among the texts, in their order, so that engines which ask for all
+    /// of them stay inside the budget. Text past an entity's share is left out, which its
+    /// [`Text::truncated`] says to whoever reads it.
+    pub(super) fn share_text_work(&mut self) {
+        let least = self.budget.limits().max_work / LEAST_SHARE;
+        let mut left = self.budget.work_left().max(least);
+        for entity in &mut self.entities.list {
+            let (octets, steps) = folding(entity);
+            let octets = octets.min(entity.max_text_bytes);
+            let cost = (octets as u64).saturating_mul(steps);
+            if cost > left {
+                entity.max_text_bytes = length(left / steps);
+            }
+            left = left.saturating_sub(cost);
+        }
+    }
+}
+
+/// How long the text of `entity` is, and what an octet of it costs to fold.
+fn folding(entity: &Entity) -> (usize, u64) {
+    let rate = |octets: &[u8]| {
+        // Escapes and shifts make other letters of ASCII.
+        let shifts = |octets: &[u8]| memchr::memchr2(0x1b, b'+', octets).is_some();
+        let encoded = entity.charset.is_some() && shifts(octets);
+        if octets.is_ascii() && !encoded { ASCII_STEPS } else { OTHER_STEPS }
+    };
+    if entity.origin == Origin::Attached {
+        return (entity.content.len().min(MAX_HEADER_BYTES), OTHER_STEPS);
+    }
+    match entity.document.as_ref().filter(|document| !document.texts.is_empty()) {
+        Some(document) => {
+            let text = document.texts.as_str();
+            (text.len(), rate(text.as_bytes()))
+        }
+        None if is_text(entity) => {
+            let bound = entity.content.len().min(entity.max_text_bytes);
+            let octets = entity.content.get(..bound).unwrap_or_default();
+            (octets.len(), rate(octets))
+        }
+        None => (0, ASCII_STEPS),
+    }
+}
 
 /// The text of `entity`.
 pub(super) fn read(entity: &Entity) -> Option<Text> {
@@ -26,7 +82,9 @@ pub(super) fn read(entity: &Entity) -> Option<Text> {
         return Some(header_text(entity));
     }
     if let Some(document) = entity.document.as_ref().filter(|document| !document.texts.is_empty()) {
-        let mut plain = document.texts.as_str().to_owned();
+        let whole = document.texts.as_str();
+        let mut plain = sink::cut(whole, entity.max_text_bytes).to_owned();
+        let cut = plain.len() < whole.len();
         // Only pages are decoded by us; where their charset is in doubt, both readings count.
         if !document.charset.is_empty() && !entity.content.is_ascii() {
             let bound = entity.content.len().min(entity.max_text_bytes);
@@ -36,7 +94,7 @@ pub(super) fn read(entity: &Entity) -> Option<Text> {
             }
         }
         let (folded, grew) = charset::fold_within(&plain, MAX_GROWTH);
-        let truncated = document.truncated || grew;
+        let truncated = document.truncated || cut || grew;
         let charset = if document.charset.is_empty() { "UTF-8" } else { document.charset };
         return Some(Text { folded, plain, charset, guessed: document.guessed, truncated });
     }
@@ -102,7 +160,7 @@ pub(super) fn is_text(entity: &Entity) -> bool {
     let plain = matches!(
         group,
         TypeGroup::Text | TypeGroup::Html | TypeGroup::Script | TypeGroup::Shortcut
-    );
+    ) || WRITTEN_AS_TEXT.contains(&entity.detected.extension);
     let said_so = declared.starts_with("text/") || declared.starts_with("message/");
     let may_be = plain || (matches!(group, TypeGroup::Other | TypeGroup::Message) && said_so);
     let holds_octets = !matches!(entity.role, Role::Message | Role::Multipart);
@@ -142,7 +200,7 @@ fn header_text(entity: &Entity) -> Text {
     for (name, value) in message.fields() {
         plain.extend([name, ": ", &value, "\n"]);
     }
-    let cut = plain.len() > entity.max_text_bytes;
+    let cut = plain.len() > entity.max_text_bytes || is_section_cut(entity);
     plain.truncate(plain.floor_char_boundary(entity.max_text_bytes));
     let (folded, grew) = charset::fold_within(&plain, MAX_GROWTH);
     Text { folded, plain, charset: "UTF-8", guessed: false, truncated: cut || grew }
@@ -188,6 +246,13 @@ fn header_section(entity: &Entity) -> Message {
     let bound = entity.content.len().min(MAX_HEADER_BYTES);
     let limits = Limits { max_entities: 1, ..Limits::default() };
     Message::parse(entity.content.slice(..bound), &limits)
+}
+
+/// Whether the header section goes on past what is read of it.
+fn is_section_cut(entity: &Entity) -> bool {
+    let head = entity.content.get(..MAX_HEADER_BYTES).unwrap_or_default();
+    let has = |end: &[u8]| memchr::memmem::find(head, end).is_some();
+    !head.is_empty() && !has(b"\r\n\r\n") && !has(b"\n\n") && !has(b"\r\r")
 }
 
 /// Whether reading `content` as text would leave some of it out.

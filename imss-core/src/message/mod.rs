@@ -25,7 +25,7 @@ pub use address::Address;
 pub use header::Field;
 pub use outline::{Outline, OutlinePart};
 pub use part::{Disposition, Part, PartKind, TransferEncoding};
-pub(crate) use structure::outside_parts;
+pub(crate) use structure::{Outside, outside_parts};
 
 use crate::ambiguity::Reader;
 use crate::anomaly::{Anomaly, AnomalyKind};

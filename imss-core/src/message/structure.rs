@@ -366,27 +366,62 @@ fn matching(open: &[Open], line: &[u8], reader: Reader) -> Option<Match> {
     whole.or(prefix)
 }
 
-/// The spans before the first and after the last part of each multipart, with its place.
-pub(crate) fn outside_parts(message: &Message) -> Vec<(Range<usize>, usize)> {
-    let parts = message.parts();
+/// Text of a multipart that is in none of its parts.
+pub(crate) struct Outside {
+    /// Where it is.
+    pub(crate) range: Range<usize>,
+    /// The place of the multipart.
+    pub(crate) multipart: usize,
+    /// Whether it lies between a close-delimiter and a later delimiter: to readers that go on after the
+    /// first it is a part.
+    pub(crate) is_between: bool,
+}
+
+/// The spans before, between and after the parts of each multipart.
+pub(crate) fn outside_parts(message: &Message) -> Vec<Outside> {
+    let (raw, parts) = (&message.raw, message.parts());
     let mut inner: Vec<Option<Range<usize>>> = vec![None; parts.len()];
+    let mut found = Vec::new();
     for part in parts {
-        if let Some(span) = part.parent.and_then(|parent| inner.get_mut(parent)) {
-            let range = span.get_or_insert_with(|| part.range());
-            range.end = range.end.max(part.body.end);
+        let Some(multipart) = part.parent else { continue };
+        let Some(span) = inner.get_mut(multipart) else { continue };
+        let range = part.range();
+        if let Some(before) = span {
+            let end = line_before(raw, range.start);
+            let between = after_delimiter(raw, before.end).min(end)..end;
+            found.push(Outside { range: between, multipart, is_between: true });
         }
+        let range = span.get_or_insert(range);
+        range.end = range.end.max(part.body.end);
     }
-    let multiparts = parts.iter().zip(inner).enumerate();
-    let multiparts = multiparts.filter(|(_, (part, _))| part.kind == PartKind::Multipart);
-    multiparts
-        .flat_map(|(index, (part, inner))| {
-            let inner = inner.unwrap_or_else(|| part.body_range());
-            let before = part.body.start..inner.start.max(part.body.start);
-            let after = after_delimiter(&message.raw, inner.end).min(part.body.end)..part.body.end;
-            [(before, index), (after, index)]
-        })
-        .filter(|(range, _)| !range.is_empty())
-        .collect()
+    for (multipart, (part, inner)) in parts.iter().zip(inner).enumerate() {
+        if part.kind != PartKind::Multipart {
+            continue;
+        }
+        let inner = inner.unwrap_or_else(|| part.body_range());
+        let before = part.body.start..inner.start.max(part.body.start);
+        let after = after_delimiter(raw, inner.end).min(part.body.end)..part.body.end;
+        let is_between = has_delimiter(raw.get(after.clone()).unwrap_or_default(), part);
+        found.push(Outside { range: before, multipart, is_between: false });
+        found.push(Outside { range: after, multipart, is_between });
+    }
+    found.retain(|outside| {
+        raw.get(outside.range.clone()).is_some_and(|text| !text.trim_ascii().is_empty())
+    });
+    found
+}
+
+/// Whether a delimiter line of `part` is in `text`, not at its start.
+fn has_delimiter(text: &[u8], part: &Part) -> bool {
+    let boundary = part.boundary.as_deref().unwrap_or_default();
+    let line = [b"\n--", boundary].concat();
+    !boundary.is_empty() && memmem::find(text, &line).is_some()
+}
+
+/// Where the line before the one that starts at `at` starts.
+fn line_before(raw: &[u8], at: usize) -> usize {
+    let text = raw.get(..at.saturating_sub(1)).unwrap_or_default();
+    memchr::memrchr(b'\n', text).map_or(0, |end| end.saturating_add(1))
 }
 
 /// Where the line after the delimiter line that ends at or after `at` starts.

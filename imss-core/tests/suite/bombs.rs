@@ -136,11 +136,11 @@ fn field(value: &str) -> Vec<u8> {
     message(&format!("X-Long: {value}\r\n"), "x\r\n")
 }
 
-fn body(media_type: &str, text: &str) -> Vec<u8> {
+pub(crate) fn body(media_type: &str, text: &str) -> Vec<u8> {
     message(&format!("Content-Type: {media_type}\r\n"), text)
 }
 
-fn attached(content: &[u8]) -> Vec<u8> {
+pub(crate) fn attached(content: &[u8]) -> Vec<u8> {
     let encoded = base64_simd::STANDARD.encode_to_string(content);
     let fields = "Content-Type: application/octet-stream; name=a.bin\r\n\
                   Content-Transfer-Encoding: base64\r\n";
@@ -242,7 +242,7 @@ fn finished(mut archive: Vec<u8>, directory: &[u8], count: usize) -> Vec<u8> {
     archive
 }
 
-fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     let entries: Vec<Entry> = files.iter().map(|(name, file)| Entry::new(name, file)).collect();
     packed(&entries)
 }
@@ -295,7 +295,7 @@ fn tape() -> Vec<u8> {
     header
 }
 
-fn pdf(objects: &[String]) -> Vec<u8> {
+pub(crate) fn pdf(objects: &[String]) -> Vec<u8> {
     let numbered = (1..).zip(objects).map(|(n, object)| format!("{n} 0 obj\n{object}\nendobj\n"));
     format!("%PDF-1.4\n{}trailer<</Root 1 0 R>>\n", numbered.collect::<String>()).into_bytes()
 }
@@ -338,14 +338,15 @@ fn filters() -> Vec<u8> {
     attached(&file)
 }
 
-const TYPES: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
+pub(crate) const TYPES: &str =
+    "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
 
-fn docx(content: String) -> Vec<u8> {
+pub(crate) fn docx(content: String) -> Vec<u8> {
     let main = "http://schemas.openxmlformats.org/wordprocessingml/2006/main";
     office("word/document.xml", &format!("<w:document xmlns:w=\"{main}\"><w:body>{content}"), &[])
 }
 
-fn office(main: &str, content: &str, others: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn office(main: &str, content: &str, others: &[(&str, &str)]) -> Vec<u8> {
     let start = format!(
         "<Relationships xmlns=\"http://schemas.openxmlformats.org/package/2006/relationships\">\
          <Relationship Id=\"r1\" Type=\"{TYPES}/officeDocument\" Target=\"{main}\"/></Relationships>"

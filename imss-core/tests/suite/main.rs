@@ -1,6 +1,7 @@
 //! Tests of the public interface.
 
 mod bombs;
+mod cuts;
 mod documents;
 mod golden;
 mod listing;

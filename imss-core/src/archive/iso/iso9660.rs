@@ -27,7 +27,11 @@ struct Volume {
 pub(super) fn read(files: &mut Files<'_, '_>) -> Result<bool, UnpackError> {
     let mut found = false;
     let mut problem = None;
-    for number in 0..MAX_DESCRIPTORS {
+    for number in 0.. {
+        if number >= MAX_DESCRIPTORS {
+            files.budget.left_out("volumes past 64");
+            break;
+        }
         let at = DESCRIPTORS.saturating_add(number.saturating_mul(SECTOR));
         let content = files.content.clone();
         let Some(descriptor) = content.get(at..at.saturating_add(SECTOR)) else { break };

@@ -113,6 +113,7 @@ impl Run<'_, '_, '_> {
         let mut ends: VecDeque<usize> = VecDeque::new();
         for at in memchr::memmem::find_iter(content, headers::END) {
             if ends.len() >= MAX_RECORDS {
+                self.budget.left_out("ends of directories before the last 1,000");
                 ends.pop_front();
             }
             ends.push_back(at);

@@ -189,12 +189,12 @@ fn cut_archives_give_what_is_there() {
 
 #[test]
 fn bombs_end_at_limits() {
-    let zeros = vec![0; 9 << 20];
+    let zeros = vec![0; 25 << 20];
     let single = written(CompressionMethod::Deflated, &[("zeros", &zeros)]);
     let found = unpack(&Zip, single, &Limits::default());
     assert_eq!(found.members[0].missing.as_ref().unwrap().detail, "ratio limit");
     let block = vec![b'x'; 60_000];
-    let shared = vec![(b"s".as_slice(), 0); 400];
+    let shared = vec![(b"s".as_slice(), 0); 450];
     let found = unpack(&Zip, made(&[(b"s", &block)], &shared, 0), &Limits::default());
     assert_eq!(found.result, Err(UnpackError::Limit(Limit::Ratio)));
     let many = vec![(b"s".as_slice(), 0); 101];

@@ -8,9 +8,6 @@ use std::ops::Range;
 use crate::archive::le::{length, u16_at, u32_at};
 use crate::document::codepage;
 
-/// Pieces read from one table.
-const MAX_PIECES: usize = 1 << 20;
-
 /// What a run of the text is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Region {
@@ -18,6 +15,9 @@ pub(super) enum Region {
     Comment,
     Hidden,
 }
+
+/// Pieces of one text.
+const MAX_PIECES: usize = 1 << 20;
 
 /// A run of text in the main stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(super) struct Fib {
     pub(super) page: u32,
     /// The text in reading order.
     pub(super) pieces: Vec<TextPiece>,
+    /// Pieces were left out.
+    pub(super) is_cut: bool,
     /// Regions of the text in order, and their characters.
     pub(super) regions: Vec<(Region, usize)>,
     /// Where the table of character formats is.
@@ -87,12 +89,14 @@ impl Fib {
             is_old,
             page: codepage::of_language(u16_at(main, 6)?),
             pieces: Vec::new(),
+            is_cut: false,
             regions: regions.collect(),
             formats: range(if is_old { 0xb8 } else { 0xfa }),
             strings: if is_old { None } else { range(0x19a) },
         };
         let clx = range(if is_old { 0x160 } else { 0x1a2 }).and_then(|range| table.get(range));
-        fib.pieces = clx.map(|clx| pieces(clx, main.len(), is_old)).unwrap_or_default();
+        let found = clx.map(|clx| pieces(clx, main.len(), is_old));
+        (fib.pieces, fib.is_cut) = found.unwrap_or_default();
         if fib.pieces.is_empty() {
             fib.pieces.extend(one_piece(main, fib.regions.iter().map(|(_, count)| count).sum()));
         }
@@ -109,20 +113,22 @@ fn one_piece(main: &[u8], characters: usize) -> Option<TextPiece> {
     Some(TextPiece { start, count: if is_wide { octets / 2 } else { octets }, is_wide })
 }
 
-/// Reads the piece table, which follows any number of format exceptions.
-fn pieces(clx: &[u8], text_end: usize, is_old: bool) -> Vec<TextPiece> {
+/// Reads the piece table, which follows any number of format exceptions; tells whether there were
+/// more pieces than a text can have.
+fn pieces(clx: &[u8], text_end: usize, is_old: bool) -> (Vec<TextPiece>, bool) {
     let mut at = 0;
     while clx.get(at) == Some(&1) {
         let octets = u16_at(clx, at.saturating_add(1)).map_or(usize::MAX, usize::from);
         at = at.saturating_add(3).saturating_add(octets);
     }
     if clx.get(at) != Some(&2) {
-        return Vec::new();
+        return (Vec::new(), false);
     }
     let octets = u32_at(clx, at.saturating_add(1)).map_or(0, |octets| length(octets.into()));
     let start = at.saturating_add(5);
     let table = clx.get(start..start.saturating_add(octets).min(clx.len())).unwrap_or_default();
-    let count = (table.len().saturating_sub(4) / 12).min(MAX_PIECES);
+    let listed = table.len().saturating_sub(4) / 12;
+    let count = listed.min(MAX_PIECES);
     let piece = |place: usize| {
         let first = u32_at(table, place * 4)?;
         let count = u32_at(table, place * 4 + 4)?.checked_sub(first)?;
@@ -136,12 +142,14 @@ fn pieces(clx: &[u8], text_end: usize, is_old: bool) -> Vec<TextPiece> {
     };
     // Pieces that overlap could repeat the stream without end.
     let mut room = text_end.saturating_mul(4);
+    let mut is_cut = listed > count;
     let known = (0..count).filter_map(piece).take_while(|piece| {
         let fits = piece.octets() <= room;
         room = room.saturating_sub(piece.octets());
+        is_cut |= !fits;
         fits
     });
-    known.collect()
+    (known.collect(), is_cut)
 }
 
 /// Where the character positions end.

@@ -37,6 +37,8 @@ pub(super) struct Writer<'a> {
     fields: Vec<Field>,
     paragraph: String,
     kind: TextKind,
+    /// Something of a field was left out.
+    is_cut: bool,
     /// The first half of a character of two units.
     surrogate: Option<u16>,
 }
@@ -51,8 +53,8 @@ impl<'a> Writer<'a> {
         let mut regions = fib.regions.clone();
         regions.reverse();
         let (fields, paragraph) = (Vec::new(), String::new());
-        let (kind, surrogate) = (TextKind::Shown, None);
-        Self { fib, main, marks, out, regions, fields, paragraph, kind, surrogate }
+        let (kind, surrogate, is_cut) = (TextKind::Shown, None, false);
+        Self { fib, main, marks, out, regions, fields, paragraph, kind, is_cut, surrogate }
     }
 
     /// Reads all pieces.
@@ -64,6 +66,12 @@ impl<'a> Writer<'a> {
             self.end_field(field);
         }
         self.flush();
+        if self.fib.is_cut {
+            budget.left_out("pieces of text that overlap, or past 1,048,576");
+        }
+        if self.is_cut {
+            budget.left_out("fields inside 64 fields, or past 16 KiB");
+        }
         Ok(())
     }
 
@@ -147,6 +155,7 @@ impl<'a> Writer<'a> {
         let kind = hidden.unwrap_or(kind(self.region()));
         match letter {
             '\u{13}' if self.fields.len() < MAX_DEPTH => self.fields.push(Field::default()),
+            '\u{13}' => self.is_cut = true,
             '\u{14}' => {
                 if let Some(field) = self.fields.last_mut() {
                     field.is_shown = true;
@@ -181,6 +190,8 @@ impl<'a> Writer<'a> {
             let text = if field.is_shown { &mut field.shown } else { &mut field.instruction };
             if text.len() < MAX_FIELD {
                 text.push(letter);
+            } else if !field.is_shown {
+                self.is_cut = true;
             }
         }
     }
@@ -210,6 +221,8 @@ impl<'a> Writer<'a> {
             let text = if outer.is_shown { &mut outer.shown } else { &mut outer.instruction };
             if text.len() < MAX_FIELD {
                 text.push_str(inner);
+            } else if !outer.is_shown {
+                self.is_cut = true;
             }
             if !outer.is_shown {
                 // A quoted string built from numbers: `{ QUOTE 67 77 68 }`.

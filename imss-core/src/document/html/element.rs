@@ -274,6 +274,8 @@ impl Name {
 #[derive(Debug, Default)]
 pub(super) struct Attributes<'a> {
     known: Vec<(Name, &'a str)>,
+    /// Attributes were left out, of this tag or one before.
+    pub(super) is_cut: bool,
     handlers: Vec<Attribute<'a>>,
 }
 
@@ -289,10 +291,13 @@ impl<'a> Attributes<'a> {
             if is_handler {
                 self.handlers.push((name, value));
             } else if let Some(name) = Name::of(name)
-                && self.known.len() < MAX_KEPT
                 && (self.get(name).is_none() || matches!(name, Name::Src | Name::To | Name::Href))
             {
-                self.known.push((name, value));
+                if self.known.len() < MAX_KEPT {
+                    self.known.push((name, value));
+                } else {
+                    self.is_cut = true;
+                }
             }
         }
     }

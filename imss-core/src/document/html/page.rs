@@ -9,7 +9,7 @@ use super::address;
 use crate::document::{ActiveKind, LinkKind, TextKind, sink};
 
 /// Addresses, forms, scripts and facts of a page, each.
-pub(super) const MAX_FOUND: usize = 10_000;
+const MAX_FOUND: usize = 10_000;
 
 /// Everything in a page.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(super) struct Page<'a> {
     pub(super) pages: Vec<String>,
     /// A password field outside of forms.
     pub(super) asks_password: bool,
+    /// Something was left out.
+    pub(super) is_cut: bool,
 }
 
 /// An address with what a reader clicks.
@@ -85,6 +87,7 @@ impl Page<'_> {
             redirects: Vec::new(),
             pages: Vec::new(),
             asks_password: false,
+            is_cut: false,
         }
     }
 }
@@ -106,9 +109,8 @@ impl<'a> Page<'a> {
                 let head = target.split(',').next().unwrap_or_default();
                 self.fact(ActiveKind::Smuggling, format!("download {}", sink::cut(head, 200)));
             }
-            if self.data.len() < MAX_FOUND {
-                self.data.push((target, download.map(str::to_owned)));
-            }
+            let found = (target, download.map(str::to_owned));
+            self.is_cut |= !push(&mut self.data, found);
             return;
         }
         if start.eq_ignore_ascii_case("blob:") && download.is_some() {
@@ -123,26 +125,38 @@ impl<'a> Page<'a> {
         if let Some(code) = address::script(&target) {
             self.script(ScriptOrigin::Address, Cow::Owned(code));
         }
-        if self.links.len() < MAX_FOUND {
-            self.links.push(Address { kind, target, label: String::new() });
-        }
+        let found = Address { kind, target, label: String::new() };
+        self.is_cut |= !push(&mut self.links, found);
     }
 
     pub(super) fn script(&mut self, origin: ScriptOrigin<'a>, text: Cow<'a, str>) {
-        if self.scripts.len() < MAX_FOUND {
-            self.scripts.push(Script { origin, text });
-        }
+        self.is_cut |= !push(&mut self.scripts, Script { origin, text });
     }
 
     pub(super) fn fact(&mut self, kind: ActiveKind, detail: String) {
-        if self.facts.len() < MAX_FOUND {
-            self.facts.push((kind, detail));
-        }
+        self.is_cut |= !push(&mut self.facts, (kind, detail));
     }
 
     pub(super) fn redirect(&mut self, target: String) {
-        if self.redirects.len() < MAX_FOUND {
-            self.redirects.push(target);
-        }
+        self.is_cut |= !push(&mut self.redirects, target);
     }
+
+    /// A form; the fields after it are its own.
+    pub(super) fn form(&mut self, action: Cow<'a, str>) {
+        self.is_cut |= !push(&mut self.forms, Form { action, asks_password: false });
+    }
+
+    /// A page inside.
+    pub(super) fn inner(&mut self, page: String) {
+        self.is_cut |= !push(&mut self.pages, page);
+    }
+}
+
+/// Adds to a list; tells whether there was room.
+fn push<T>(list: &mut Vec<T>, item: T) -> bool {
+    let fits = list.len() < MAX_FOUND;
+    if fits {
+        list.push(item);
+    }
+    fits
 }

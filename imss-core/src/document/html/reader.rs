@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use super::address;
 use super::element::{Attributes, Element, Name};
 use super::open::{Stack, State};
-use super::page::{Form, MAX_FOUND, Page, ScriptOrigin};
+use super::page::{Page, ScriptOrigin};
 use super::references::{self, Place};
 use super::style::{self, Look, Sheet};
 use super::token::{Token, Tokens};
@@ -90,6 +90,7 @@ impl<'a> Reader<'a> {
     /// What was found.
     pub(super) fn finish(mut self) -> Page<'a> {
         self.end_anchor();
+        self.page.is_cut |= self.tokens.is_cut || self.attributes.is_cut || self.sheet.is_cut;
         let writers = [self.shown, self.hidden, self.readings];
         for (text, writer) in self.page.texts.iter_mut().zip(writers) {
             (text.1, text.2) = writer.finish();
@@ -218,9 +219,7 @@ impl<'a> Reader<'a> {
             Element::Form => {
                 let action = address::clean(attributes.text(Name::Action));
                 self.form = Some(self.page.forms.len());
-                if self.page.forms.len() < MAX_FOUND {
-                    self.page.forms.push(Form { action, asks_password: false });
-                }
+                self.page.form(action);
             }
             Element::Input => self.input(),
             Element::Image | Element::Area => {
@@ -433,10 +432,8 @@ impl<'a> Reader<'a> {
     }
 
     fn frame(&mut self) {
-        if let Some(inner) = self.attributes.get(Name::SrcDoc)
-            && self.page.pages.len() < MAX_FOUND
-        {
-            self.page.pages.push(references::decode(inner, Place::Attribute).into_owned());
+        if let Some(inner) = self.attributes.get(Name::SrcDoc) {
+            self.page.inner(references::decode(inner, Place::Attribute).into_owned());
         }
         let source = address::clean(self.attributes.text(Name::Src));
         if matches!(address::scheme(&source).as_deref(), Some("http" | "https" | "ftp" | "file")) {

@@ -33,6 +33,9 @@ pub(super) fn report(
     shows: bool,
     sink: &mut Sink<'_, '_>,
 ) -> Result<Vec<String>, Limit> {
+    if page.is_cut {
+        sink.budget.left_out("elements, attributes or style rules of a page");
+    }
     sink.property("title", &page.title);
     sink.property("base", &page.base);
     if shows {
@@ -107,8 +110,11 @@ fn scripts(
         sink.budget.charge_work(u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_mul(4))?;
         let (plain, decodes) = match sink::cut(text, MAX_JOINED) {
             joined if joined.len() == text.len() => {
-                let (plain, decodes) = source::plain(joined);
-                (Cow::Owned(plain), decodes)
+                let found = source::plain(joined);
+                if found.is_cut {
+                    sink.budget.left_out("encoded literals of a script past 1,000");
+                }
+                (Cow::Owned(found.text), found.decodes)
             }
             _ => {
                 sink.left_out(Limit::Text);
@@ -119,7 +125,11 @@ fn scripts(
             seen.asks_password |= source::asks_password(&plain);
             builder.see(&plain);
             if acts_alone(origin) {
-                source::redirects(&plain).iter().for_each(|to| redirect(&page.base, to, sink));
+                let (found, is_cut) = source::redirects(&plain);
+                found.iter().for_each(|to| redirect(&page.base, to, sink));
+                if is_cut {
+                    sink.budget.left_out("redirects of a script past 10,000");
+                }
             }
             script::decoded(text, sink)?;
             let is_element = matches!(origin, ScriptOrigin::Element(_));

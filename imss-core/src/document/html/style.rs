@@ -11,6 +11,8 @@ use memchr::{memchr, memchr2, memmem};
 
 /// Rules of a page that are kept.
 const MAX_RULES: usize = 10_000;
+/// Selectors of one rule.
+const MAX_SELECTORS: usize = 256;
 /// Pixels that nobody reads.
 const TINY: f32 = 1.0;
 
@@ -87,6 +89,8 @@ impl Look {
 pub(super) struct Sheet {
     /// By selector: `.name`, `#name`, or with the element before.
     rules: HashMap<String, Look>,
+    /// Rules were left out.
+    pub(super) is_cut: bool,
 }
 
 impl Sheet {
@@ -141,7 +145,11 @@ impl Sheet {
         if look == Look::default() {
             return;
         }
-        for selector in selectors.split(',').take(256) {
+        for (place, selector) in selectors.split(',').enumerate() {
+            if place >= MAX_SELECTORS {
+                self.is_cut = true;
+                break;
+            }
             let selector = selector.trim();
             let mark = selector.find(['.', '#']);
             let simple = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_');
@@ -150,11 +158,11 @@ impl Sheet {
                 continue;
             };
             let word = name.get(1..).unwrap_or_default();
-            if !word.is_empty()
-                && word.chars().all(simple)
-                && element.chars().all(simple)
-                && self.rules.len() < MAX_RULES
-            {
+            if !word.is_empty() && word.chars().all(simple) && element.chars().all(simple) {
+                if self.rules.len() >= MAX_RULES {
+                    self.is_cut = true;
+                    break;
+                }
                 let known = self.rules.entry(selector.to_owned()).or_default();
                 *known = look.over(*known);
             }

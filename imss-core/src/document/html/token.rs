@@ -38,6 +38,8 @@ pub(super) struct Tokens<'a> {
     /// Where reading goes on after a conditional comment.
     resume: Option<usize>,
     attributes: Vec<Attribute<'a>>,
+    /// Attributes were left out.
+    pub(super) is_cut: bool,
     /// Whether CDATA sections exist here: in XML and in pictures.
     pub(super) foreign: bool,
 }
@@ -45,7 +47,8 @@ pub(super) struct Tokens<'a> {
 impl<'a> Tokens<'a> {
     pub(super) fn new(page: &'a str) -> Self {
         let end = page.len();
-        Self { page, at: 0, end, resume: None, attributes: Vec::new(), foreign: false }
+        let attributes = Vec::new();
+        Self { page, at: 0, end, resume: None, attributes, is_cut: false, foreign: false }
     }
 
     /// The attributes of the last start tag.
@@ -206,6 +209,8 @@ impl<'a> Tokens<'a> {
             }
             if self.attributes.len() < MAX_ATTRIBUTES {
                 self.attributes.push((name, value));
+            } else {
+                self.is_cut = true;
             }
         }
     }

@@ -112,7 +112,10 @@ impl Body {
             }
             "tab" => self.add("\t"),
             "line-break" => self.add("\n"),
-            "a" if self.links.len() < MAX_LINKS => {
+            "a" if self.links.len() >= MAX_LINKS => {
+                sink.budget.left_out("links inside 16 links");
+            }
+            "a" => {
                 let target = tag.attr("href").unwrap_or_default().into_owned();
                 self.links.push((target, String::new()));
             }

@@ -96,7 +96,9 @@ fn stream(
         "\u{1}Ole" => {
             budget.charge_work(member.content.len() as u64)?;
             let is_link = u32_at(&member.content, 4).is_some_and(|flags| flags & 1 != 0);
-            links(&member.content, is_link, said);
+            if links(&member.content, is_link, said) {
+                budget.left_out("addresses of one object past 1,000");
+            }
         }
         "\u{1}CompObj" => {
             let (id, name) = ole_object::comp_obj(&member.content);
@@ -113,7 +115,11 @@ fn stream(
             if is_root =>
         {
             budget.charge_work(member.content.len() as u64)?;
-            for (name, value) in properties::read(&member.content) {
+            let (found, is_cut) = properties::read(&member.content);
+            if is_cut {
+                budget.left_out("properties past 1,000");
+            }
+            for (name, value) in found {
                 (said.out)(Piece::Property { name, value });
             }
         }
@@ -147,9 +153,10 @@ fn packed(
     Ok(())
 }
 
-/// What an object is linked to.
-fn links(stream: &[u8], is_link: bool, said: &mut Said<'_>) {
-    for moniker in ole_object::monikers(stream) {
+/// What an object is linked to; tells whether there was more.
+fn links(stream: &[u8], is_link: bool, said: &mut Said<'_>) -> bool {
+    let (found, is_cut) = ole_object::monikers(stream);
+    for moniker in found {
         let target = moniker.target().to_owned();
         if is_link || !matches!(moniker, Moniker::File(_)) {
             said.active(Active::new(ActiveKind::OleLink, &target));
@@ -159,6 +166,7 @@ fn links(stream: &[u8], is_link: bool, said: &mut Said<'_>) {
             }
         }
     }
+    is_cut
 }
 
 #[cfg(test)]

@@ -18,25 +18,27 @@ const SUMMARY: u32 = 0xf29f_85e0;
 const DOCUMENT_SUMMARY: u32 = 0xd5cd_d502;
 
 /// The properties of a stream, named in lower case; those that a user added keep their own names
-/// after `custom:`.
-pub(super) fn read(stream: &[u8]) -> Vec<(String, String)> {
+/// after `custom:`; and whether there were more.
+pub(super) fn read(stream: &[u8]) -> (Vec<(String, String)>, bool) {
     let sections = u32_at(stream, 24).unwrap_or_default().min(2);
-    let mut found = Vec::new();
+    let (mut found, mut is_cut) = (Vec::new(), false);
     for section in 0..length(sections.into()) {
         let at = 28 + section * 20;
         let (Some(format), Some(offset)) = (u32_at(stream, at), u32_at(stream, at + 16)) else {
             break;
         };
         if let Some(section) = stream.get(length(offset.into())..) {
-            read_section(section, format, &mut found);
+            is_cut |= read_section(section, format, &mut found);
         }
     }
-    found
+    (found, is_cut)
 }
 
-fn read_section(section: &[u8], format: u32, found: &mut Vec<(String, String)>) {
-    let count = length(u32_at(section, 4).unwrap_or_default().into()).min(MAX_PROPERTIES);
-    let pairs = (0..count).map_while(|place| {
+/// Tells whether there were more properties than are read.
+fn read_section(section: &[u8], format: u32, found: &mut Vec<(String, String)>) -> bool {
+    let count = length(u32_at(section, 4).unwrap_or_default().into());
+    let is_cut = count > MAX_PROPERTIES && section.len() > MAX_PROPERTIES * 8;
+    let pairs = (0..count.min(MAX_PROPERTIES)).map_while(|place| {
         let at = 8 + place * 8;
         Some((u32_at(section, at)?, length(u32_at(section, at + 4)?.into())))
     });
@@ -57,6 +59,7 @@ fn read_section(section: &[u8], format: u32, found: &mut Vec<(String, String)>) 
             found.push((name, value));
         }
     }
+    is_cut
 }
 
 fn summary_name(id: u32) -> &'static str {

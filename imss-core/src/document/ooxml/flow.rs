@@ -17,6 +17,8 @@ use crate::document::{ActiveKind, TextKind};
 const MAX_FIELDS: usize = 64;
 /// Octets of a label or a field's result that are kept.
 const MAX_LABEL: usize = 4 << 10;
+/// What is left out past [`MAX_FIELDS`].
+const NESTED: &str = "fields and links inside 64 others";
 /// Octets of a field's instruction.
 const MAX_INSTRUCTION: usize = 64 << 10;
 
@@ -155,8 +157,8 @@ impl Flow<'_> {
             }
             "Choice" | "Fallback" => self.alternative(tag),
             "fldChar" => self.field_char(tag, sink),
-            "fldSimple" => self.begin_field(tag.attr("instr").as_deref(), true),
-            "hyperlink" | "hlink" => self.begin_link(tag),
+            "fldSimple" => self.begin_field(tag.attr("instr").as_deref(), true, sink),
+            "hyperlink" | "hlink" => self.begin_link(tag, sink),
             "textbox" | "txbxContent" => self.textbox = self.textbox.saturating_add(1),
             _ => self.property(tag),
         }
@@ -403,7 +405,7 @@ impl Flow<'_> {
 
     fn field_char(&mut self, tag: &Tag<'_>, sink: &mut Sink<'_, '_>) {
         match tag.attr("fldCharType").as_deref() {
-            Some("begin") => self.begin_field(None, false),
+            Some("begin") => self.begin_field(None, false, sink),
             Some("separate") => {
                 if let Some(field) = self.fields.last_mut() {
                     field.in_result = true;
@@ -414,10 +416,12 @@ impl Flow<'_> {
         }
     }
 
-    fn begin_field(&mut self, instruction: Option<&str>, in_result: bool) {
+    fn begin_field(&mut self, instruction: Option<&str>, in_result: bool, sink: &mut Sink<'_, '_>) {
         if self.fields.len() < MAX_FIELDS {
             let instruction = instruction.unwrap_or_default().to_owned();
             self.fields.push(Field { instruction, result: String::new(), in_result });
+        } else {
+            sink.budget.left_out(NESTED);
         }
     }
 
@@ -433,11 +437,13 @@ impl Flow<'_> {
         field::report(&field.instruction, &field.result, sink);
     }
 
-    fn begin_link(&mut self, tag: &Tag<'_>) {
+    fn begin_link(&mut self, tag: &Tag<'_>, sink: &mut Sink<'_, '_>) {
         let id = tag.prefixed("id").unwrap_or_default().into_owned();
         let target = tag.attr("dest").unwrap_or_default().into_owned();
         if self.links.len() < MAX_FIELDS {
             self.links.push(OpenLink { id, target, label: String::new() });
+        } else {
+            sink.budget.left_out(NESTED);
         }
     }
 

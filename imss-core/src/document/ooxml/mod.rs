@@ -35,6 +35,9 @@ use crate::archive::{Member, Source, UnpackError};
 use crate::filetype::FileType;
 use crate::limits::{Budget, Limit};
 
+/// Slides whose order is read; the texts of all are.
+const MAX_SLIDES: usize = 10_000;
+
 /// Office Open XML.
 pub(super) struct Ooxml;
 
@@ -331,8 +334,11 @@ fn slide_ids(text: &str, sink: &mut Sink<'_, '_>) -> Result<Vec<String>, Limit> 
     while let Some(token) = xml.token(sink.budget)? {
         if let Token::Start(tag) = token
             && tag.local() == "sldId"
-            && ids.len() < 10_000
         {
+            if ids.len() >= MAX_SLIDES {
+                sink.budget.left_out("slides past 10,000 in their order");
+                break;
+            }
             ids.push(tag.prefixed("id").unwrap_or_default().into_owned());
         }
     }

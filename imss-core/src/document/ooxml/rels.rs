@@ -39,8 +39,12 @@ impl Relations {
         let mut xml = Xml::new(&part.text);
         while let Some(token) = xml.token(sink.budget)? {
             let Token::Start(tag) = token else { continue };
-            if tag.local() != "Relationship" || self.list.len() >= MAX_RELATIONS {
+            if tag.local() != "Relationship" {
                 continue;
+            }
+            if self.list.len() >= MAX_RELATIONS {
+                sink.budget.left_out("relationships past 20,000");
+                break;
             }
             let kind = tag.attr("Type").unwrap_or_default();
             let kind = kind.trim_end_matches('/').rsplit('/').next().unwrap_or_default();

@@ -109,6 +109,7 @@ impl Sheet<'_> {
             "t" if self.readings == 0 => self.reading = Reading::Inline,
             "rPh" => self.readings = self.readings.saturating_add(1),
             "col" if self.hidden_columns.len() < MAX_RANGES => self.columns(tag),
+            "col" => sink.budget.left_out("hidden columns past 1,000 ranges"),
             "hyperlink" => self.hyperlink(tag, sink),
             "oleObject" => object_class(tag, sink),
             "dataValidation" => {

@@ -27,7 +27,10 @@ pub(super) fn read(text: &str, sink: &mut Sink<'_, '_>) -> Result<Vec<Sheet>, Li
     let (mut name, mut value) = (None, String::new());
     while let Some(token) = xml.token(sink.budget)? {
         match token {
-            Token::Start(tag) if tag.local() == "sheet" && sheets.len() < MAX_SHEETS => {
+            Token::Start(tag) if tag.local() == "sheet" && sheets.len() >= MAX_SHEETS => {
+                sink.budget.left_out("names of sheets past 10,000");
+            }
+            Token::Start(tag) if tag.local() == "sheet" => {
                 let state = tag.attr("state").unwrap_or_default().to_ascii_lowercase();
                 let sheet = Sheet {
                     name: tag.attr("name").unwrap_or_default().into_owned(),

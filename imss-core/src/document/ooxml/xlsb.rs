@@ -91,7 +91,10 @@ pub(super) fn workbook(content: &[u8], sink: &mut Sink<'_, '_>) -> Result<Vec<Sh
     while let Some((kind, data)) = records.next(sink)? {
         match kind {
             // BrtBundleSh: state, number, relationship, name.
-            156 if sheets.len() < MAX_SHEETS => {
+            156 if sheets.len() >= MAX_SHEETS => {
+                sink.budget.left_out("names of sheets past 10,000");
+            }
+            156 => {
                 let state = u32_at(data, 0).unwrap_or(0);
                 let Some((id, end)) = string(data, 8) else { continue };
                 let Some((name, _)) = string(data, end) else { continue };

@@ -254,6 +254,7 @@ impl<'p, 'a, 'b> Painter<'p, 'a, 'b> {
             b"Ts" => self.state.rise = last(),
             b"Tr" => self.state.mode = super::object::integer(last()),
             b"q" if self.saved.len() < MAX_STATES => self.saved.push(self.state.clone()),
+            b"q" => self.reader.budget.left_out("graphics states inside 256 states"),
             b"Q" => {
                 if let Some(state) = self.saved.pop() {
                     self.state = state;
@@ -425,6 +426,7 @@ impl<'p, 'a, 'b> Painter<'p, 'a, 'b> {
         let times = self.canvas.drawn.entry(place).or_insert(0);
         *times = times.saturating_add(1);
         if *times > MAX_REPEATS {
+            // It was read: only places for the same text are left out.
             return Ok(());
         }
         let data = self.stream(place)?;
@@ -471,6 +473,8 @@ impl<'p, 'a, 'b> Painter<'p, 'a, 'b> {
         };
         if self.marks.len() < MAX_STATES {
             self.marks.push((off, text));
+        } else {
+            self.reader.budget.left_out("marks inside 256 marks");
         }
     }
 

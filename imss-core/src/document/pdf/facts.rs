@@ -44,6 +44,8 @@ const TELLING: [&[u8]; 16] = [
 ];
 /// Triggers of a form field that only format or check what was typed.
 const FIELD_TRIGGERS: [&[u8]; 4] = [b"K", b"F", b"V", b"C"];
+/// Chosen values of one form field.
+const MAX_CHOICES: usize = 1_000;
 /// Actions that follow each other.
 const MAX_CHAIN: usize = 16;
 /// Octets of JavaScript in one piece.
@@ -299,7 +301,10 @@ impl Reader<'_, '_> {
             match self.store.get(dict, key) {
                 Value::Text(value) => self.text(kind, text_string::text(value)),
                 Value::Array(items) => {
-                    for item in items.iter().take(1000) {
+                    if items.len() > MAX_CHOICES {
+                        self.budget.left_out("values of a field past 1,000");
+                    }
+                    for item in items.iter().take(MAX_CHOICES) {
                         if let Value::Text(value) = self.store.resolve(item) {
                             self.text(kind, text_string::text(value));
                         }
@@ -332,6 +337,9 @@ impl Reader<'_, '_> {
         }
         self.budget.charge_work(whole.len() as u64)?;
         let texts = xml::texts(&whole);
+        if texts.len() >= xml::MAX_TEXTS {
+            self.budget.left_out("texts of a form past 100,000");
+        }
         let mut shown = Vec::new();
         for (element, text) in texts {
             match element.as_str() {
@@ -358,8 +366,18 @@ impl Reader<'_, '_> {
         }
         let decoded = self.decode(place)?;
         self.budget.charge_work(decoded.bytes.len() as u64)?;
-        for (element, text) in xml::texts(&decoded.bytes).into_iter().take(200) {
-            let technical = ["lang", "about", "parseType", "resource", "xmptk", "id", "begin"];
+        for (element, text) in xml::texts(&decoded.bytes) {
+            // Programs list the identifiers of all files that a picture was ever pasted from.
+            let technical = [
+                "lang",
+                "about",
+                "parseType",
+                "resource",
+                "xmptk",
+                "id",
+                "begin",
+                "DocumentAncestors",
+            ];
             if !technical.contains(&element.as_str()) {
                 self.property(&element, text);
             }

@@ -14,7 +14,7 @@ const MIN_PIXELS: i64 = 48;
 /// Samples of a plain picture that is handed over.
 const MAX_SAMPLES: i64 = 16 << 20;
 /// Pictures handed over from one file.
-const MAX_PICTURES: usize = 500;
+const MAX_PICTURES: usize = 5_000;
 
 impl Reader<'_, '_> {
     /// Hands over all files and pictures.
@@ -28,7 +28,11 @@ impl Reader<'_, '_> {
             let Some(dict) = object.dict().filter(|_| object.is_stream()) else { continue };
             if dict.is_type(b"EmbeddedFile") || dict.name(b"Subtype") == Some(b"3D") {
                 self.file_at(place, Vec::new())?;
-            } else if dict.name(b"Subtype") == Some(b"Image") && pictures < MAX_PICTURES {
+            } else if dict.name(b"Subtype") == Some(b"Image") {
+                if pictures >= MAX_PICTURES {
+                    self.budget.left_out("pictures past 5,000");
+                    continue;
+                }
                 pictures = pictures.saturating_add(usize::from(self.picture(place, dict)?));
             }
         }

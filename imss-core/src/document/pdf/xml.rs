@@ -5,7 +5,7 @@
 //! no entity bomb works here.
 
 /// Texts taken from one stream.
-const MAX_TEXTS: usize = 100_000;
+pub(super) const MAX_TEXTS: usize = 100_000;
 
 /// The texts in `xml`.
 pub(super) fn texts(xml: &[u8]) -> Vec<(String, String)> {

@@ -28,6 +28,9 @@ pub(super) fn opened<'a>(
     budget.charge_work(stream.len() as u64 / 4)?;
     let Some(edit) = last_edit(stream) else { return Ok(Some(Cow::Borrowed(stream))) };
     let (objects, session) = objects(stream, edit);
+    if objects.len() >= MAX_OBJECTS {
+        budget.left_out("objects past 65,536");
+    }
     let Some(session) = session else { return Ok(Some(Cow::Borrowed(stream))) };
     let info = objects.get(&session).and_then(|at| stream.get(at.checked_add(8)?..));
     let opened = info.and_then(Locked::read).map(|own| own.open(source.passwords, budget));

@@ -115,7 +115,10 @@ impl<'a> Reader<'a> {
             let limit = self.open.last().map_or(self.stream.len(), |(_, end)| *end);
             let end = body.saturating_add(header.octets).min(limit.max(body));
             // The data of programmable tags are records too: comments lie there.
-            if (header.is_container || header.id == 0x138b) && self.open.len() < MAX_DEPTH {
+            let is_holder = header.is_container || header.id == 0x138b;
+            if is_holder && self.open.len() >= MAX_DEPTH {
+                budget.left_out("records inside 64 records");
+            } else if is_holder {
                 if header.id == 0x03ee {
                     self.is_hidden = self.slide_is_hidden(at, body, end);
                 }

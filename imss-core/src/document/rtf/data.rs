@@ -169,7 +169,11 @@ impl<'a, 'b> Shelf<'a, 'b> {
         self.report(&object, &class);
         object.is_reported = true;
         self.objects.push(object);
-        for target in ole1::monikers(&octets) {
+        let (targets, is_cut) = ole1::monikers(&octets);
+        if is_cut {
+            self.budget.left_out("addresses of one object past 1,000");
+        }
+        for target in targets {
             self.active(ActiveKind::OleLink, &target);
             self.load(target);
         }

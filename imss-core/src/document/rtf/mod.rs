@@ -400,19 +400,22 @@ impl<'a, 'b> Reader<'a, 'b> {
         }
         let group = self.group();
         let push = |value: &mut String, longest: usize| {
-            if value.len().saturating_add(text.len()) <= longest {
+            let fits = value.len().saturating_add(text.len()) <= longest;
+            if fits {
                 value.push_str(text);
             }
+            fits
         };
+        let mut fits = true;
         match group.to {
             Destination::Instruction => {
                 if let Some(field) = self.fields.last_mut() {
-                    push(&mut field.instruction, LONGEST_VALUE);
+                    fits = push(&mut field.instruction, LONGEST_VALUE);
                 }
             }
             Destination::Value(_) => {
                 if let Some(value) = self.values.last_mut() {
-                    push(value, LONGEST_VALUE);
+                    fits = push(value, LONGEST_VALUE);
                 }
             }
             Destination::Body => {
@@ -428,6 +431,9 @@ impl<'a, 'b> Reader<'a, 'b> {
                 self.lines.push(kind, text, self.shelf.out);
             }
             _ => {}
+        }
+        if !fits {
+            self.shelf.budget.left_out("a field or property past 64 KiB");
         }
     }
 

@@ -58,8 +58,13 @@ impl Extractor for Script {
 pub(super) fn decoded(text: &str, sink: &mut Sink<'_, '_>) -> Result<(), Limit> {
     sink.budget.charge_work(u64::try_from(text.len()).unwrap_or(u64::MAX))?;
     let mut from = 0_usize;
-    for _ in 0..MAX_BLOCKS {
-        let Some((code, end)) = encode::decode(text.as_bytes(), from) else { break };
+    let mut blocks = 0_usize;
+    while let Some((code, end)) = encode::decode(text.as_bytes(), from) {
+        blocks = blocks.saturating_add(1);
+        if blocks > MAX_BLOCKS {
+            sink.budget.left_out("encoded blocks of a script past 100");
+            break;
+        }
         from = end;
         if !code.is_empty() {
             sink.active(ActiveKind::Script, "encoded");
@@ -67,7 +72,11 @@ pub(super) fn decoded(text: &str, sink: &mut Sink<'_, '_>) -> Result<(), Limit> 
         }
     }
     if has_shell(text.as_bytes()) {
-        for command in commands(text).take(MAX_BLOCKS) {
+        for (place, command) in commands(text).enumerate() {
+            if place >= MAX_BLOCKS {
+                sink.budget.left_out("encoded commands past 100");
+                break;
+            }
             sink.active(ActiveKind::Launch, &format!("powershell {}", sink::cut(&command, 400)));
             sink.code("command", command)?;
         }

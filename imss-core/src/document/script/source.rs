@@ -14,24 +14,41 @@ use crate::document::sink;
 pub(crate) const MIN_CONTENT: usize = 128;
 /// Calls with a literal that are replaced by their value.
 const MAX_CALLS: usize = 1_000;
+/// Places where a script may send the window.
+const MAX_PLACES: usize = 10_000;
 /// Octets of where a script goes.
 const MAX_TARGET: usize = 2 << 10;
 /// Octets of a literal that is decoded in place.
 const MAX_LITERAL: usize = 256 << 10;
 
+/// A source made readable.
+#[derive(Debug)]
+pub(crate) struct Plain {
+    /// It.
+    pub(crate) text: String,
+    /// Whether calls were replaced by what they give.
+    pub(crate) decodes: bool,
+    /// Whether there were more such calls than are replaced.
+    pub(crate) is_cut: bool,
+}
+
 /// The source with escapes undone (`\x41`, `\u0041`), concatenations joined (`'a' + 'b'`) and
 /// literal calls of `atob`, `unescape`, `decodeURIComponent` and `String.fromCharCode` replaced by
-/// what they give; whether there were such calls.
-pub(crate) fn plain(source: &str) -> (String, bool) {
+/// what they give.
+pub(crate) fn plain(source: &str) -> Plain {
     let joined = joined(source);
     let mut out = String::with_capacity(joined.len());
     let mut rest = joined.as_str();
-    let (mut calls, mut tried) = (0_usize, 0_usize);
+    let (mut calls, mut tried, mut is_cut) = (0_usize, 0_usize, false);
     while let Some(at) = memchr(b'(', rest.as_bytes()) {
         let (before, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(before);
-        let name = (tried < MAX_CALLS).then(|| decoder(before)).flatten();
-        tried = tried.saturating_add(usize::from(name.is_some()));
+        let name = if is_cut { None } else { decoder(before) };
+        let name = name.filter(|_| {
+            tried = tried.saturating_add(1);
+            is_cut = tried > MAX_CALLS;
+            !is_cut
+        });
         match name.and_then(|name| value(name, after)) {
             Some((name, text, length)) => {
                 calls = calls.saturating_add(1);
@@ -46,7 +63,7 @@ pub(crate) fn plain(source: &str) -> (String, bool) {
         }
     }
     out.push_str(rest);
-    (out, calls > 0)
+    Plain { text: out, decodes: calls > 0, is_cut }
 }
 
 /// The name of a function that decodes, at the end of `before`.
@@ -174,10 +191,14 @@ fn percent(text: &str) -> Vec<u8> {
     out
 }
 
-/// Where a script sends the window by itself: literals, or the expression if it is none.
-pub(crate) fn redirects(source: &str) -> Vec<String> {
+/// Where a script sends the window by itself: literals, or the expression if it is none; and whether
+/// there were more places than are looked at.
+pub(crate) fn redirects(source: &str) -> (Vec<String>, bool) {
     let mut found = Vec::new();
-    for at in memmem::find_iter(source.as_bytes(), b"location").take(MAX_CALLS) {
+    for (place, at) in memmem::find_iter(source.as_bytes(), b"location").enumerate() {
+        if place >= MAX_PLACES {
+            return (found, true);
+        }
         let before = source.get(..at).unwrap_or_default();
         let after = source.get(at.saturating_add(8)..).unwrap_or_default();
         if is_window(before)
@@ -186,7 +207,7 @@ pub(crate) fn redirects(source: &str) -> Vec<String> {
             found.push(target);
         }
     }
-    found
+    (found, false)
 }
 
 /// Whether `location` after this is the window's.
@@ -284,7 +305,7 @@ impl Builder {
 
 /// Whether a script makes a password field.
 pub(crate) fn asks_password(source: &str) -> bool {
-    memmem::find_iter(source.as_bytes(), b"password").take(MAX_CALLS).any(|at| {
+    memmem::find_iter(source.as_bytes(), b"password").any(|at| {
         let start = source.floor_char_boundary(at.saturating_sub(16));
         let before = source.get(start..at).unwrap_or_default();
         let marks =

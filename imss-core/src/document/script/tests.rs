@@ -46,6 +46,6 @@ fn plain_source() {
         ("binary", "atob('AAAA')", "atob('AAAA')"),
     ];
     for (name, script, expected) in cases {
-        assert_eq!(source::plain(script).0, expected, "{name}");
+        assert_eq!(source::plain(script).text, expected, "{name}");
     }
 }

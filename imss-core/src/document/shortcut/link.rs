@@ -122,8 +122,11 @@ fn path(octets: &[u8], width: usize) -> String {
 fn items(list: &[u8]) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut at = 0_usize;
-    for _ in 0..MAX_ITEMS {
-        let Some(size) = len16_at(list, at).filter(|size| *size > 2) else { break };
+    while let Some(size) = len16_at(list, at).filter(|size| *size > 2) {
+        if parts.len() >= MAX_ITEMS {
+            parts.push("…".to_owned());
+            break;
+        }
         let end = at.saturating_add(size);
         let Some(item) = list.get(at.saturating_add(2)..end) else { break };
         let name = item_name(item).unwrap_or_default();

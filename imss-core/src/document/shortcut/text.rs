@@ -5,9 +5,6 @@
 
 use super::{Active, ActiveKind, LinkKind, Piece, TextKind, load, to};
 
-/// Lines that are read.
-const MAX_LINES: usize = 100_000;
-
 /// What a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Kind {
@@ -59,7 +56,7 @@ pub(super) fn kind(content: &[u8]) -> Option<Kind> {
 
 /// Everything in `content`.
 pub(super) fn pieces(content: &str, kind: Kind, out: &mut dyn FnMut(Piece)) {
-    let lines = content.lines().take(MAX_LINES).map(str::trim);
+    let lines = content.lines().map(str::trim);
     match kind {
         Kind::Lines => lines.filter_map(|line| line.split_once('=')).for_each(|(name, value)| {
             entry(&name.trim().to_lowercase(), value.trim(), out);

@@ -18,6 +18,8 @@ pub(super) struct Directory {
     pub(super) modules: Vec<Module>,
     /// The records end where they should.
     pub(super) is_whole: bool,
+    /// Modules were left out.
+    pub(super) is_cut: bool,
 }
 
 /// One module.
@@ -63,6 +65,8 @@ fn record(directory: &mut Directory, id: u16, data: &[u8]) {
         if directory.modules.len() < MAX_MODULES {
             let name = codepage::decode(data, page);
             directory.modules.push(Module { name, ..Module::default() });
+        } else {
+            directory.is_cut = true;
         }
         return;
     }

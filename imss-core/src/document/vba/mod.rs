@@ -51,7 +51,11 @@ impl Extractor for Vba {
         out: &mut dyn FnMut(Piece),
     ) -> Result<(), UnpackError> {
         let mut reader = Reader { members, budget, out, broken: false, modules: 0 };
-        for member in members.iter().filter(|member| is_directory(member)).take(MAX_FOUND) {
+        for (place, member) in members.iter().filter(|member| is_directory(member)).enumerate() {
+            if place >= MAX_FOUND {
+                reader.budget.left_out("macro projects past 1,000");
+                break;
+            }
             reader.project(member)?;
         }
         if reader.modules == 0 {
@@ -113,6 +117,9 @@ impl<'a> Reader<'a, '_, '_> {
         let (storage, _) = split(path(member));
         let expanded = decompress(&member.content, self.budget)?;
         let directory = dir::read(&expanded.octets);
+        if directory.is_cut {
+            self.budget.left_out("modules past 4,096");
+        }
         self.broken |= expanded.broken || !directory.is_whole;
         let listing = self.listing(storage, directory.page);
         let mut read = Vec::new();
@@ -192,7 +199,7 @@ impl<'a> Reader<'a, '_, '_> {
             None => "bas",
         };
         // No octet of the source: removed. A stream that is missing as a whole is only broken.
-        let has_code = compiled.len() > 16 && !is_cut;
+        let has_code = compiled.len() > 16 && !is_cut && stomp::lines(compiled) != Some(0);
         if expanded.octets.is_empty() && has_code {
             let detail = format!("{}: compiled code without a source", module.name);
             self.active(ActiveKind::VbaStomped, &detail);
@@ -280,6 +287,9 @@ impl<'a> Reader<'a, '_, '_> {
             }
             let octets = member.content.get(..room.min(member.content.len())).unwrap_or_default();
             room = room.saturating_sub(octets.len());
+            if octets.len() < member.content.len() {
+                self.budget.left_out("streams of forms past 4 MiB");
+            }
             self.budget.charge_work((octets.len() as u64).saturating_mul(4))?;
             let text = form::strings(octets);
             if !text.is_empty() {
@@ -299,6 +309,7 @@ impl<'a> Reader<'a, '_, '_> {
             from = at.saturating_add(MODULE_START.len());
             let Some(start) = at.checked_sub(MODULE_HEADER) else { continue };
             if self.modules >= MAX_FOUND {
+                self.budget.left_out("modules past 1,000");
                 break;
             }
             let expanded = decompress(content.get(start..).unwrap_or_default(), self.budget)?;

@@ -94,6 +94,16 @@ const TELLING: &[&str] = &[
     "chrw",
 ];
 
+/// How many lines the compiled code has, which its table of lines starts with; `None` without such a
+/// table. Where several places look like one, the one with most lines counts.
+///
+/// A module that nobody wrote in has a compiled form too, of no lines, and the project's names may be
+/// left over from code that is gone.
+pub(super) fn lines(compiled: &[u8]) -> Option<u16> {
+    let count = |at: usize| u16_at(compiled, at.checked_add(4)?);
+    memchr::memmem::find_iter(compiled, b"\xfe\xca\x01\0").filter_map(count).max()
+}
+
 /// The string literals in compiled code, as text of ASCII.
 pub(super) fn literals(compiled: &[u8]) -> Vec<&str> {
     let mut found = Vec::new();

@@ -100,7 +100,15 @@ fn compiled_code_is_held_against_its_source() {
     };
     let honest = Some("Sub A()\r\nMsgBox \"Hello there\"\r\nEnd Sub\r\n");
     type Case<'a> = (&'a str, Vec<u8>, Option<&'a str>, Option<&'a str>);
-    let cases: [Case<'_>; 5] = [
+    let table = |lines: u8| [&[7; 40][..], b"\xfe\xca\x01\0", &[lines, 0], &[0xff; 4]].concat();
+    let cases: [Case<'_>; 7] = [
+        (
+            "removed, a line compiled",
+            table(1),
+            None,
+            Some("VbaStomped:A: compiled code without a source"),
+        ),
+        ("never written", table(0), None, None),
         ("the same", with_literal("Hello there"), honest, None),
         (
             "another",
@@ -187,4 +195,18 @@ fn strings_of_forms_are_text() {
     assert_eq!(found.code(), ["UserForm1.frm"]);
     assert_eq!(found.texts(), ["Formula:powershell -enc AA\n"]);
     assert_eq!(found.active(), ["Vba:UserForm1"]);
+}
+
+#[test]
+fn names_of_code_that_is_gone_say_nothing() {
+    let names = b"\x05\x04Shell\x01\x02\x10\0\x08\x80\0\0\xff\x03\x01\0AutoOpen\x02\x05\x10\0";
+    for (lines, expected) in [(0, false), (3, true)] {
+        let compiled = [&[7; 40][..], b"\xfe\xca\x01\0", &[lines, 0], &[0xff; 4]].concat();
+        let found = Project::new()
+            .module("Document", "Sheet1", &compiled, Some(""))
+            .with("Macros/VBA/_VBA_PROJECT", names.to_vec())
+            .read();
+        let is_stomped = found.active().iter().any(|fact| fact.starts_with("VbaStomped"));
+        assert_eq!(is_stomped, expected, "{lines} lines");
+    }
 }

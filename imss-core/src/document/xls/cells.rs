@@ -23,6 +23,8 @@ const MAX_CODE: usize = 4 << 20;
 const MAX_LINE: usize = 64 << 10;
 /// Sheets, names and hidden rows kept.
 const MAX_KEPT: usize = 1 << 17;
+/// Ranges of hidden columns of a sheet.
+const MAX_COLUMNS: usize = 256;
 
 /// A sheet.
 #[derive(Debug, Clone, Default)]
@@ -54,6 +56,8 @@ pub(super) struct Reader<'a> {
     code: String,
     /// Whether code was left out.
     is_cut: bool,
+    /// Whether names of sheets or values, or ranges of hidden columns, were left out.
+    leaves_names: bool,
     object_is_note: bool,
     auto_names: Vec<String>,
     /// Octets that formulas and cells made since the last charge: one shared string may be in every
@@ -79,6 +83,7 @@ impl<'a> Reader<'a> {
             waiting: None,
             code: String::new(),
             is_cut: false,
+            leaves_names: false,
             object_is_note: false,
             auto_names: Vec::new(),
             made: 0,
@@ -137,6 +142,9 @@ impl<'a> Reader<'a> {
                 (self.out)(Piece::Active(Active::new(ActiveKind::AutoRun, name)));
             }
         }
+        if self.leaves_names {
+            budget.left_out("names past 131,072, or hidden columns past 256 ranges");
+        }
         if self.is_cut { Err(Limit::EntityBytes.into()) } else { Ok(()) }
     }
 
@@ -194,9 +202,11 @@ impl<'a> Reader<'a> {
         let (name, _) = self.style.short(body.get(6..).unwrap_or_default());
         let state = body.get(4).copied().unwrap_or_default() & 3;
         let is_macro = body.get(5) == Some(&1);
-        let Some(offset) = u32_at(body, 0).filter(|_| self.sheet_names.len() < MAX_KEPT) else {
+        let Some(offset) = u32_at(body, 0) else { return };
+        if self.sheet_names.len() >= MAX_KEPT {
+            self.leaves_names = true;
             return;
-        };
+        }
         self.sheet_names.push(name.clone());
         self.sheets.insert(length(offset.into()), Sheet { name, state, is_macro });
     }
@@ -229,6 +239,8 @@ impl<'a> Reader<'a> {
         }
         if self.names.defined.len() < MAX_KEPT {
             self.names.defined.push(name);
+        } else {
+            self.leaves_names = true;
         }
     }
 
@@ -322,9 +334,9 @@ impl<'a> Reader<'a> {
                 self.hidden_rows.insert(row);
             }
             // Here the two numbers are the first and the last column.
-            0x7d if u16_at(body, 8).is_some_and(|flags| flags & 1 != 0)
-                && self.hidden_columns.len() < 256 =>
-            {
+            0x7d if u16_at(body, 8).is_some_and(|flags| flags & 1 != 0) => {
+                self.leaves_names |= self.hidden_columns.len() >= MAX_COLUMNS;
+                self.hidden_columns.truncate(MAX_COLUMNS.saturating_sub(1));
                 self.hidden_columns.push((row, column));
             }
             _ => {}

@@ -146,7 +146,7 @@ pub(super) fn hyperlink(body: &[u8], out: &mut dyn FnMut(Piece)) {
     } else {
         String::new()
     };
-    for moniker in monikers(body) {
+    for moniker in monikers(body).0 {
         if let Moniker::Url(target) | Moniker::File(target) = moniker {
             out(Piece::Link(Link { kind: LinkKind::Click, target, label: label.clone() }));
         }
