@@ -30,7 +30,7 @@ pub struct Limits {
     /// Decoded octets of a single entity. Default 268,435,456 (256 MiB).
     pub max_entity_bytes: u64,
     /// Octets produced by decoding and unpacking, summed over the message. Default 256 MiB. A small
-    /// message gets less: 16 times its size, but at least 72 MiB (see [`Budget::for_message`]).
+    /// message gets less: 16 times its size, but at least 64 MiB (see [`Budget::for_message`]).
     pub max_total_bytes: u64,
     /// Output octets per input octet of a compressed stream, once the output is past 24 MiB: honest
     /// disk images, logs and tables shrink to nearly nothing, and what is smaller is bounded by
@@ -158,7 +158,7 @@ impl StopFlag {
 }
 
 /// What any message may expand to, however small it is.
-const SMALL_MESSAGE_TOTAL_BYTES: u64 = 72 << 20;
+const SMALL_MESSAGE_TOTAL_BYTES: u64 = 64 << 20;
 /// What a message may expand to, per octet of it.
 const TOTAL_PER_OCTET: u64 = 16;
 
@@ -332,7 +332,7 @@ mod tests {
     #[test]
     fn what_a_message_may_expand_to_grows_with_it() {
         let limits = Limits::default();
-        for (octets, total) in [(0, 72 << 20), (10 << 20, 160 << 20), (40 << 20, 256 << 20)] {
+        for (octets, total) in [(0, 64 << 20), (10 << 20, 160 << 20), (40 << 20, 256 << 20)] {
             let budget = Budget::for_message(&limits, StopFlag::new(), octets);
             assert_eq!(budget.bytes_left(), total, "{octets}");
         }

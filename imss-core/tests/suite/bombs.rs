@@ -108,7 +108,7 @@ fn check(rows: &[Row], limits: &Limits) {
         assert!(!gaps.iter().any(|gap| gap.reason == GapReason::Crash), "{name}: {gaps:?}");
         assert!(entities.len() <= limits.max_entities, "{name}: {} entities", entities.len());
         let octets = kept(&entities);
-        let most = 2 * raw.len() + (72 << 20).max(16 * raw.len());
+        let most = 2 * raw.len() + (64 << 20).max(16 * raw.len());
         assert!(octets <= most, "{name}: {octets} octets of {}", raw.len());
         // Text is made on demand, and engines do ask for it.
         for entity in &entities {
