@@ -18,7 +18,6 @@ use crate::gateway::Gateway;
 use crate::ids::unix_millis;
 use crate::inbound::reply::{self, Reply};
 use crate::inbound::{Mode, Received, trace};
-use crate::notices::own_message;
 use crate::observe::AtOnce;
 use crate::outbound::{Attempt, Failure, Handover, Scope};
 use crate::pipeline::Outgoing;
@@ -141,8 +140,8 @@ impl Plan {
         messages.extend(bounce(received, &outgoing.decisions, gateway));
         messages.extend(expansion(received, &outgoing.applied.copies, gateway));
         for notice in &outgoing.applied.notices {
-            let message = notice.message.clone().into();
-            messages.push(own_message(gateway.ids().next(), notice.to.clone(), message, "notice"));
+            let (to, message) = (notice.to.clone(), notice.message.clone());
+            messages.push(gateway.own_message(to, message, "notice"));
         }
         let from = gateway.border().reverse_path(received);
         Self { copies: copies(received, outgoing, &from), messages }

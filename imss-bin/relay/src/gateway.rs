@@ -19,12 +19,14 @@ use crate::filter::Filter;
 use crate::ids::{QueueIds, unix_millis};
 use crate::inbound::{Acceptor, Received, Reply, SessionEvent, Stage};
 use crate::judge::Judge;
+use crate::notices::own_message;
 use crate::observe::Logs;
 use crate::outbound::Outbound;
 use crate::pipeline::{self, MessageRules};
 use crate::queue::{Notifier, Queue};
 use crate::recipients::Recipients;
 use crate::reports::Counts;
+use crate::spool::Accepted;
 use crate::spool::writer::BodyWriter;
 use crate::srs::Srs;
 use imss_scan::lookup::Lookups;
@@ -44,7 +46,7 @@ const PERMIT_BYTES: u64 = 64 << 10;
 pub struct Gateway {
     parts: Parts,
     judge: ArcSwap<Judge>,
-    border: ArcSwap<Border>,
+    border: Arc<ArcSwap<Border>>,
     memory: Arc<Semaphore>,
     crashed: Mutex<VecDeque<u64>>,
 }
@@ -82,12 +84,12 @@ pub struct Parts {
 impl Gateway {
     /// A gateway that judges by `judge`.
     #[must_use]
-    pub fn new(parts: Parts, judge: Judge, border: Border) -> Self {
+    pub fn new(parts: Parts, judge: Judge, border: Arc<ArcSwap<Border>>) -> Self {
         let permits = usize::try_from(SCAN_MEMORY_BYTES / PERMIT_BYTES).unwrap_or(1);
         Self {
             parts,
             judge: ArcSwap::from_pointee(judge),
-            border: ArcSwap::from_pointee(border),
+            border,
             memory: Arc::new(Semaphore::new(permits)),
             crashed: Mutex::new(VecDeque::new()),
         }
@@ -104,6 +106,17 @@ impl Gateway {
     #[must_use]
     pub fn border(&self) -> Arc<Border> {
         self.border.load_full()
+    }
+
+    /// A message of our own, signed with the key of its author's domain if there is one.
+    pub(crate) fn own_message(
+        &self,
+        to: Vec<ForwardPath>,
+        message: Vec<u8>,
+        subject: &str,
+    ) -> Accepted {
+        let message = self.border.load().own(message);
+        own_message(self.parts.ids.next(), to, message, subject)
     }
 
     /// The policy and scanner of the moment.

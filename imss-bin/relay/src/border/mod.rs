@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imss_core::authentication::{AuthFacts, DomainPattern, domain_of};
+use imss_core::edit::legal::{Survey, Wire, legal};
 use imss_core::edit::{Piece, Rope};
 use imss_core::envelope::{Client, ForwardPath, ReversePath};
 use imss_core::limits::Limits;
@@ -242,6 +243,28 @@ impl Border {
         }
     }
 
+    /// A message of our own as it leaves: with lines and octets that pass everywhere, so that nobody has
+    /// to change it, and signed if there is a key for its author.
+    #[must_use]
+    pub(crate) fn own(&self, message: Vec<u8>) -> Bytes {
+        let message = fit(message);
+        if self.keys.is_empty() {
+            return message;
+        }
+        let rope = Rope::original(u64::try_from(message.len()).unwrap_or(u64::MAX));
+        match self.stamped(&Body::Memory(message.clone()), &rope) {
+            Ok(fields) if fields.is_empty() => message,
+            Ok(mut fields) => {
+                fields.push(message);
+                fields.concat().into()
+            }
+            Err(error) => {
+                tracing::error!(%error, "a message of our own goes without signature");
+                message
+            }
+        }
+    }
+
     /// The signatures of the author's domain.
     fn stamped(&self, body: &Body, rope: &Rope) -> Result<Vec<Bytes>, SignError> {
         let content = Content { body: body.clone(), rope: rope.clone() };
@@ -262,6 +285,17 @@ impl Border {
         let content = Content { body: body.clone(), rope: rope.clone() };
         arc::fields(key, &Sections::read(&content)?, &facts.arc, results, now())
     }
+}
+
+/// A message encoded so that every server takes it.
+fn fit(message: Vec<u8>) -> Bytes {
+    let mut survey = Survey::default();
+    survey.push(&message);
+    let message = Bytes::from(message);
+    if !survey.is_eight_bit() && !survey.has_long_lines() {
+        return message;
+    }
+    legal(&Message::parse(message, &Limits::default()), Wire::SevenBit).octets.into()
 }
 
 /// Why a copy was not signed.

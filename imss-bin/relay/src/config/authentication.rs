@@ -1,13 +1,14 @@
-//! `[authentication]`, `[[dkim]]`, `[arc]` and `[dmarc-reports]`: who others are, and what we sign.
+//! `[authentication]`, `[[dkim]]`, `[arc]`, `[batv]` and `[dmarc-reports]`: who others are, and what we sign.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use imss_core::authentication::DomainPattern;
-use imss_core::envelope::{Domain, Mailbox, Syntax};
+use imss_core::envelope::{Domain, Syntax};
 
 use super::lower::{flag_into, readable, time};
 use super::reader::{Table, Value, Wrong};
+use super::reports::{self, ReportSettings};
 
 /// How mail from outside is authenticated, and mail of our own signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,15 +53,6 @@ pub struct TagKeySettings {
     pub file: PathBuf,
     /// From when it tags, in seconds since 1970.
     pub not_before: Option<u64>,
-}
-
-/// Who sends DMARC aggregate reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportSettings {
-    /// The author's address.
-    pub from: String,
-    /// Who we are, for the reader.
-    pub organisation: String,
 }
 
 /// A signing key and when it is used.
@@ -113,7 +105,7 @@ pub(super) fn lower(root: &Table<'_, '_>, folder: &Path) -> AuthenticationSettin
     if table.exists() {
         settings.arc = key(&table, folder, false);
     }
-    settings.reports = reports(&root.table("dmarc-reports"));
+    settings.reports = reports::dmarc(&root.table("dmarc-reports"));
     settings.batv = batv(&root.table("batv"), folder);
     settings
 }
@@ -165,29 +157,6 @@ fn field_pattern(value: &Value<'_, '_>) -> Result<String, Wrong> {
         "not a field name",
         "write \"X-Verdict\", or \"X-Spam-*\" for all that begin so",
     ))
-}
-
-/// `[dmarc-reports]`: reports are sent if it is there.
-fn reports(table: &Table<'_, '_>) -> Option<ReportSettings> {
-    if !table.exists() {
-        return None;
-    }
-    let from = table.read("from", |value| {
-        let text = value.text()?;
-        let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>'));
-        match Mailbox::parse(text, Syntax::default()) {
-            Ok(_) if plain => Ok(text.to_owned()),
-            _ => Err(Wrong::new("not an address", "write \"dmarc-reports@example.com\"")),
-        }
-    });
-    let organisation = table.read("organisation", |value| match value.text()? {
-        text if !text.is_empty() && !text.chars().any(char::is_control) => Ok(text.to_owned()),
-        _ => Err(Wrong::new("not a name", "write your organisation's name on one line")),
-    });
-    table.require("from", "\"dmarc-reports@example.com\"");
-    let from = from?;
-    let domain = from.rsplit_once('@').map(|(_, domain)| domain.to_owned());
-    Some(ReportSettings { organisation: organisation.or(domain)?, from })
 }
 
 /// `[batv]`: reverse-paths are tagged if it is there.

@@ -10,12 +10,17 @@ use imss_core::edit::legal::{Survey, Wire, legal};
 use imss_core::limits::Limits;
 use imss_core::message::Message;
 
+use memchr::memmem;
+
+use super::plan::TlsRequired;
 use super::session::Capabilities;
 use super::{Failure, Scope};
 use crate::spool::body::{Body, Content};
 
 /// Octets of a message that is still encoded anew: it takes several times this much memory.
 const MAX_RECODED: u64 = 128 << 20;
+/// Octets of a header section that are searched.
+const MAX_HEADER: usize = 64 << 10;
 
 /// What is done with what should not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,30 +33,62 @@ pub enum Recode {
     Never,
 }
 
+/// What one pass over a message found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked {
+    pub(super) survey: Survey,
+    /// What its sender thinks of TLS.
+    pub(super) tls_required: TlsRequired,
+}
+
 /// Looks at all octets of `content`.
 ///
 /// # Errors
 ///
 /// It cannot be read.
-pub(super) async fn survey(content: &Content) -> Result<Survey, Failure> {
-    let survey = match &content.body {
+pub(super) async fn look(content: &Content) -> Result<Looked, Failure> {
+    let looked = match &content.body {
         // A small one is looked at faster than a thread is found.
-        Body::Memory(_) => look(content),
+        Body::Memory(_) => pass(content),
         Body::File { .. } => {
             let content = content.clone();
-            let work = tokio::task::spawn_blocking(move || look(&content));
+            let work = tokio::task::spawn_blocking(move || pass(&content));
             work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
         }
     };
-    survey.map_err(|error| unread(&error))
+    looked.map_err(|error| unread(&error))
 }
 
-fn look(content: &Content) -> std::io::Result<Survey> {
-    let mut survey = Survey::default();
+fn pass(content: &Content) -> std::io::Result<Looked> {
+    let (mut survey, mut header) = (Survey::default(), Some(Vec::new()));
+    let mut tls_required = TlsRequired::AsPolicies;
     for chunk in content.chunks() {
-        survey.push(&chunk?);
+        let chunk = chunk?;
+        survey.push(&chunk);
+        let Some(start) = &mut header else { continue };
+        let room = MAX_HEADER.saturating_sub(start.len());
+        start.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+        if start.len() >= MAX_HEADER || memmem::find(start, b"\r\n\r\n").is_some() {
+            tls_required = required_by(start);
+            header = None;
+        }
     }
-    Ok(survey)
+    if let Some(start) = header {
+        tls_required = required_by(&start);
+    }
+    Ok(Looked { survey, tls_required })
+}
+
+/// What `TLS-Required` says in a header section (RFC 8689 §4).
+fn required_by(start: &[u8]) -> TlsRequired {
+    let end = memmem::find(start, b"\r\n\r\n").unwrap_or(start.len());
+    let header = start.get(..end).unwrap_or_default();
+    let says_no = header.split(|octet| *octet == b'\n').any(|line| {
+        let name = line.get(..13).unwrap_or_default();
+        name.eq_ignore_ascii_case(b"TLS-Required:")
+            && line.get(13..).unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"no")
+    });
+    if says_no { TlsRequired::No } else { TlsRequired::AsPolicies }
 }
 
 fn unread(error: &dyn std::error::Error) -> Failure {
