@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use imss_core::envelope::ForwardPath;
+use imss_core::envelope::{ForwardPath, ReversePath};
 use imss_core::ids::QueueId;
 use imss_core::limits::StopFlag;
 use imss_scan::{RunError, Runner};
@@ -17,7 +17,7 @@ use crate::border::Border;
 use crate::dispatch;
 use crate::filter::Filter;
 use crate::ids::{QueueIds, unix_millis};
-use crate::inbound::{Acceptor, Received, Reply, SessionEvent, Stage};
+use crate::inbound::{Acceptor, Mode, Received, Reply, SessionEvent, Stage};
 use crate::judge::Judge;
 use crate::notices::own_message;
 use crate::observe::Logs;
@@ -106,6 +106,26 @@ impl Gateway {
     #[must_use]
     pub fn border(&self) -> Arc<Border> {
         self.border.load_full()
+    }
+
+    /// Whether a proxy can hand a message over to both recipients in one transaction: there is one reply
+    /// for all.
+    fn go_together(
+        &self,
+        reverse_path: &ReversePath,
+        first: &ForwardPath,
+        other: &ForwardPath,
+    ) -> bool {
+        let now = unix_millis();
+        let company = |path: &ForwardPath| {
+            let original = self.srs().and_then(|srs| srs.reverse(path, now).ok().flatten());
+            let path = original.as_ref().unwrap_or(path);
+            let sender = self.srs().and_then(|srs| srs.forward(reverse_path, path, now));
+            let is_rewritten = sender.is_some();
+            let sender = sender.unwrap_or_else(|| reverse_path.clone());
+            (self.outbound().company(&sender, path), is_rewritten)
+        };
+        company(first) == company(other)
     }
 
     /// A message of our own, signed with the key of its author's domain if there is one.
@@ -285,6 +305,13 @@ impl Acceptor for Gateway {
     async fn check(&self, stage: Stage<'_>) -> Result<(), Reply> {
         match stage {
             Stage::Connect { .. } | Stage::Mail { .. } => self.admit()?,
+            Stage::Rcpt { role, reverse_path, recipient, first: Some(first), .. }
+                if role.mode == Mode::Proxy
+                    && !self.go_together(reverse_path, first, recipient) =>
+            {
+                let text = "Too many recipients: this one goes elsewhere, send it by itself";
+                return Err(Reply::new(451, (4, 5, 3), text));
+            }
             Stage::Hello { .. } | Stage::Rcpt { .. } => {}
         }
         self.parts.filter.check(stage).await

@@ -198,3 +198,55 @@ fn day(value: &Value<'_, '_>) -> Result<u64, Wrong> {
     let start = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| wrong())?;
     u64::try_from(start.timestamp().as_second()).map_err(|_| wrong())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    #[test]
+    fn every_table() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("k.pem"), "").unwrap();
+        let text = "[authentication]\nresults = false\nname = \"Auth.Example\"\n\
+            remove-fields = [\"X-Verdict\"]\ntimeout = \"5 seconds\"\n\
+            [[dkim]]\ndomain = \"example.com\"\nselector = \"s1\"\nkey = \"k.pem\"\n\
+            [[dkim]]\ndomain = \"example.com\"\nselector = \"s2\"\nkey = \"k.pem\"\n\
+            authors = [\"*.example.com\"]\nnot-before = \"1970-01-02\"\n\
+            [arc]\ndomain = \"example.com\"\nselector = \"a\"\nkey = \"k.pem\"\n\
+            [dmarc-reports]\nfrom = \"d@example.com\"\n\
+            [batv]\ndomains = [\"example.com\"]\ndays = 3\nrefuse = false\n\
+            keys = [{ number = 4, file = \"k.pem\", not-before = \"1970-01-02\" }]\n";
+        let found = parse(text, "imss.toml", folder.path()).unwrap().authentication;
+        assert!(!found.results);
+        assert_eq!(found.name.as_deref(), Some("auth.example"));
+        assert_eq!(
+            (found.remove_fields.as_slice(), found.timeout.as_secs()),
+            (&["X-Verdict".to_owned()][..], 5)
+        );
+        let [first, second] = found.dkim.as_slice() else { panic!("{:?}", found.dkim) };
+        assert_eq!(first.authors, [DomainPattern::parse("example.com").unwrap()]);
+        assert_eq!((second.not_before, first.not_before), (Some(86_400), None));
+        assert_eq!(found.arc.unwrap().selector, "a");
+        assert_eq!(found.reports.unwrap().organisation, "example.com");
+        let batv = found.batv.unwrap();
+        assert_eq!((batv.days, batv.refuse, batv.keys[0].number), (3, false, 4));
+    }
+
+    #[test]
+    fn mistakes() {
+        let cases = [
+            ("[[dkim]]\ndomain = \"example.com\"\n", "`selector` is missing"),
+            ("[arc]\ndomain = \"a b\"\n", "not a name of letters"),
+            ("[dmarc-reports]\nfrom = \"nobody\"\n", "not an address"),
+            ("[authentication]\nresluts = true\n", "did you mean `results`?"),
+            ("[authentication]\nremove-fields = [\"X Y\"]\n", "not a field name"),
+            ("[batv]\ndomains = [\"example.com\"]\n", "`keys` is missing"),
+            ("[batv]\ndomains = []\nkeys = [{ number = 10 }]\n", "number out of range"),
+        ];
+        for (text, expected) in cases {
+            let mistakes = parse(text, "imss.toml", Path::new("")).unwrap_err().to_string();
+            assert!(mistakes.contains(expected), "{text}: {mistakes}");
+        }
+    }
+}

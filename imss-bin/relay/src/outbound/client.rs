@@ -120,6 +120,16 @@ impl Outbound {
         Ok(Transaction { host, recipients })
     }
 
+    /// With whom `recipient` can share a transaction: those for whom this is the same.
+    #[must_use]
+    pub fn company(
+        &self,
+        reverse_path: &ReversePath,
+        recipient: &ForwardPath,
+    ) -> (DestinationKey, Option<TlsLevel>) {
+        (self.destination(reverse_path, recipient), self.level(recipient))
+    }
+
     /// Says goodbye to all servers. Sessions in use end with their transaction.
     pub async fn close(&self) {
         self.pool.close().await;
