@@ -287,6 +287,50 @@ fn we_sign_and_others_verify() {
     assert!(!delivered.contains("DKIM-Signature"), "{delivered}");
 }
 
+/// Lines are made legal before signing, and seven bits where that is asked for: a server that takes less
+/// than we got has no reason to change what is signed.
+#[test]
+fn what_is_signed_is_what_leaves() {
+    let (world, sink) = (World::new(), Sink::start());
+    sink.script(|line| line.starts_with("EHLO").then(|| "250 sink.example".to_owned()));
+    let tables =
+        format!("[authentication]\nsign-seven-bit = true\n{}", dkim_tables(world.folder.path()));
+    let home = world.home(&sink, true, &tables);
+    let gateway = Gateway::start(&home);
+    let mut client = gateway.connect();
+    let long = "word ".repeat(1_000);
+    let both = format!("Voilà\r\n{long}");
+    for (place, text) in [long.as_str(), "Voilà", &both].into_iter().enumerate() {
+        client.accepted("a@ours.example", TO, &message("a@ours.example", text));
+        let delivered = sink.wait_for(place + 1)[place].data.clone();
+        let said = String::from_utf8_lossy(&delivered);
+        assert!(delivered.is_ascii() && said.lines().all(|line| line.len() <= 998), "{said}");
+        assert!(said.contains("Content-Transfer-Encoding: quoted-printable"), "{said}");
+        assert_eq!(world.dkimpy("verify", &delivered, &["2"]), "True\nTrue\n", "{said}");
+    }
+    assert!(!gateway.said().contains("encoded anew"), "{}", gateway.said());
+}
+
+/// What the gateway itself writes is signed as well.
+#[test]
+fn notifications_are_signed() {
+    let (world, sink) = (World::new(), Sink::start());
+    sink.script(|line| line.starts_with("RCPT TO:<x@").then(|| "550 5.1.1 Who?".to_owned()));
+    let tables = dkim_tables(world.folder.path());
+    let home = world.home(&sink, true, &tables);
+    let text = fs::read_to_string(home.path().join("imss.toml")).unwrap();
+    home.write("imss.toml", text.replace("\"gate.example\"", "\"gate.ours.example\""));
+    let gateway = Gateway::start(&home);
+    let mail = message("a@ours.example", "Voilà");
+    gateway.connect().accepted("a@ours.example", &["x@far.example"], &mail);
+    let notice = sink.wait_for(1).pop().unwrap();
+    let said = notice.text();
+    assert_eq!((notice.from.as_str(), notice.to[0].as_str()), ("", "a@ours.example"));
+    assert!(said.contains("From: ") && said.contains("MAILER-DAEMON@gate.ours.example"), "{said}");
+    assert!(notice.data.is_ascii(), "{said}");
+    assert_eq!(world.dkimpy("verify", &notice.data, &["2"]), "True\nTrue\n", "{said}");
+}
+
 #[test]
 fn mail_from_outside_is_sealed() {
     let (world, sink) = (World::new(), Sink::start());

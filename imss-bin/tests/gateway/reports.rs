@@ -24,7 +24,7 @@ import sys, email, email.policy, gzip
 m = email.message_from_binary_file(open(sys.argv[1], 'rb'), policy=email.policy.default)
 for part in m.walk():
     if part.get_filename():
-        print(part.get_content_type(), part.get_filename())
+        print(part.get_content_type(), part.get_filename(), m['subject'])
         print(gzip.decompress(part.get_payload(decode=True)).decode())
 "#;
 
@@ -36,7 +36,7 @@ for leaf in tree.parse(sys.argv[1]).getroot().iter():
         print(leaf.tag.rsplit('}')[-1] + '=' + (leaf.text or ''))
 "#;
 
-/// Name and type of the attachment, and what it holds.
+/// Type and name of the attachment with the subject, and what it holds.
 fn unpack(folder: &Path, mail: &Delivered) -> (String, String) {
     let (script, file) = (folder.join("unpack.py"), folder.join("report.eml"));
     fs::write(&script, UNPACK).unwrap();
@@ -170,7 +170,6 @@ fn tls_sessions_are_reported() {
         "TLS-Required: No\r\n",
         "multipart/report",
         "report-type=\"tlsrpt\"",
-        "Subject: Report Domain: theirs.example",
         "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/simple; d=ours.example",
     ] {
         assert!(text.contains(expected), "{expected} in {text}");
@@ -178,6 +177,8 @@ fn tls_sessions_are_reported() {
     assert_eq!(world.dkimpy("verify", &report.data, &["1"]), "True\n", "{text}");
     let (name, json) = unpack(home.path(), &report);
     assert!(name.starts_with("application/tlsrpt+gzip gate.example!theirs.example!"), "{name}");
+    let subject = "Report Domain: theirs.example Submitter: gate.example Report-ID: <";
+    assert!(name.contains(subject), "{name}");
     let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["organization-name"], "Ours");
     let policy = &json["policies"][0];

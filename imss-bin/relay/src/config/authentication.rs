@@ -25,6 +25,8 @@ pub struct AuthenticationSettings {
     pub dkim: Vec<KeySettings>,
     /// The key that seals mail from outside.
     pub arc: Option<KeySettings>,
+    /// Whether what is signed is encoded in seven bits first.
+    pub sign_seven_bit: bool,
     /// Aggregate reports to the domains of others; `None` sends none.
     pub reports: Option<ReportSettings>,
     /// Tags in our reverse-paths (BATV); `None` tags none.
@@ -79,6 +81,7 @@ impl Default for AuthenticationSettings {
             timeout: Duration::from_secs(20),
             dkim: Vec::new(),
             arc: None,
+            sign_seven_bit: false,
             reports: None,
             batv: None,
         }
@@ -90,6 +93,7 @@ pub(super) fn lower(root: &Table<'_, '_>, folder: &Path) -> AuthenticationSettin
     let mut settings = AuthenticationSettings::default();
     let table = root.table("authentication");
     flag_into(&mut settings.results, &table, "results");
+    flag_into(&mut settings.sign_seven_bit, &table, "sign-seven-bit");
     settings.name = table.read("name", |value| domain(value));
     if let Some(fields) = table.list("remove-fields", field_pattern) {
         settings.remove_fields = fields;

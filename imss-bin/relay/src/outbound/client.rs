@@ -11,6 +11,7 @@ use hickory_resolver::TokioResolver;
 use imss_core::envelope::{ForwardPath, ReversePath};
 use tokio::time::{Instant, timeout};
 
+use super::fit::Fitter;
 use super::plan::{About, Plan};
 use super::pool::{Peer, Pool};
 use super::session::{Notes, Opener, Protocol, Session, Target};
@@ -27,6 +28,7 @@ pub struct Outbound {
     pub(super) resolver: TokioResolver,
     pub(super) tls: Tls,
     observer: Option<Arc<dyn TlsObserver>>,
+    fitter: Fitter,
     pool: Arc<Pool>,
     /// Servers that could not be reached, and when.
     unreachable: Mutex<HashMap<Server, Instant>>,
@@ -67,7 +69,8 @@ impl Outbound {
     #[must_use]
     pub fn new(settings: Settings, resolver: TokioResolver, tls: Tls) -> Self {
         let pool = Pool::new(settings.pool, settings.timeouts.quit);
-        Self { settings, resolver, tls, observer: None, pool, unreachable: Mutex::default() }
+        let (fitter, unreachable) = (Fitter::new(settings.recode), Mutex::default());
+        Self { settings, resolver, tls, observer: None, fitter, pool, unreachable }
     }
 
     /// Tells `observer` about sessions with servers that are chosen by MX (RFC 8460).
@@ -265,9 +268,7 @@ impl Outbound {
 
     async fn run(&self, peer: &Peer, mut session: Session, mail: &Mail<'_>) -> Vec<Met> {
         let timeouts = &self.settings.timeouts;
-        let recode = self.settings.recode;
-        let fitted = fit::fit(mail.content, mail.survey, session.capabilities, recode).await;
-        let fitted = match fitted {
+        let fitted = match self.fitter.fit(mail, session.capabilities, &session.host).await {
             Ok(fitted) => fitted,
             Err(failure) => {
                 self.pool.put(peer, session);
@@ -275,7 +276,7 @@ impl Outbound {
             }
         };
         let recipients = mail.recipients.clone();
-        let content = fitted.as_ref().unwrap_or(mail.content);
+        let content = fitted.as_ref().map_or(mail.content, |fitted| &fitted.content);
         let mail = &Mail { content, recipients, ..*mail };
         let ended = timeout(timeouts.transaction, session.transaction(mail, timeouts)).await;
         let fates = ended.unwrap_or_else(|_| {

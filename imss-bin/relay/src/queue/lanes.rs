@@ -4,7 +4,7 @@
 //! A destination has few jobs until one of them came to an end without such a failure, and all
 //! destinations of which that is not known share half of the jobs, those that failed last a quarter.
 //! Those that work share three quarters. Where half of a share is used, a destination that uses it
-//! already gets no more: however many there are that hang, mail for others finds room.
+//! already gets hardly more: however many there are that hang, mail for others finds room.
 //!
 //! Plain data, no clock: every call is told the time.
 
@@ -88,21 +88,23 @@ struct Lane {
 #[derive(Debug, Default)]
 struct Share {
     limit: usize,
+    /// What one of them may have when half of it is used.
+    in_crowd: usize,
     running: usize,
     /// Lanes that wait for one of them to end.
     waiting: VecDeque<LaneKey>,
 }
 
 impl Share {
-    fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), ..Self::default() }
+    fn new(limit: usize, in_crowd: usize) -> Self {
+        Self { limit: limit.max(1), in_crowd, ..Self::default() }
     }
 
     /// Whether a lane that has `running` jobs may have another.
     fn has_room(&self, running: usize) -> bool {
         // One that is alone takes nothing from anybody.
         let is_crowded = self.running >= (self.limit / 2).max(1) && self.running > running;
-        self.running < self.limit && !(is_crowded && running > 0)
+        self.running < self.limit && !(is_crowded && running >= self.in_crowd)
     }
 
     fn begin(&mut self) {
@@ -121,9 +123,9 @@ impl Lanes {
     pub(super) fn new(limit: usize, jobs: usize, retry: Vec<Duration>) -> Self {
         Self {
             limit: limit.max(1),
-            unproven: Share::new(jobs / 2),
-            failing: Share::new(jobs / 4),
-            proven_share: Share::new(jobs.saturating_sub(jobs / 4)),
+            unproven: Share::new(jobs / 2, 1),
+            failing: Share::new(jobs / 4, 1),
+            proven_share: Share::new(jobs.saturating_sub(jobs / 4), UNPROVEN_JOBS),
             retry,
             ..Self::default()
         }

@@ -282,6 +282,73 @@ async fn certificates_of_known_authorities() {
     }
 }
 
+/// Domain, level, what becomes of mail, and what is told about the session.
+const DANE: [(&str, &str, TlsLevel, &str, &str); 15] = [
+    ("the server's certificate", "server.test", TlsLevel::Dane, "ok Relayed", "tlsa ok"),
+    ("an alias of it", "alias.test", TlsLevel::DaneOnly, "ok Relayed", "tlsa ok"),
+    ("the authority's certificate", "anchor.test", TlsLevel::DaneOnly, "ok Relayed", "tlsa ok"),
+    (
+        "the authority's, for another name",
+        "misnamed.test",
+        TlsLevel::Dane,
+        "later 4.7.5",
+        "tlsa certificate-host-mismatch",
+    ),
+    ("another key", "other.test", TlsLevel::Dane, "later 4.7.5", "tlsa certificate-not-trusted"),
+    (
+        "another key, at `auto`",
+        "other.test",
+        TlsLevel::Auto,
+        "later 4.7.5",
+        "tlsa certificate-not-trusted",
+    ),
+    (
+        "another key, where DANE is not asked for",
+        "other.test",
+        TlsLevel::Required,
+        "ok Relayed",
+        "no-policy-found ok",
+    ),
+    (
+        "records that cannot be used",
+        "unusable.test",
+        TlsLevel::Dane,
+        "ok Relayed",
+        "tlsa tlsa-invalid",
+    ),
+    ("no records", "plain.test", TlsLevel::Dane, "ok Relayed", "no-policy-found ok"),
+    (
+        "no records where they are demanded",
+        "plain.test",
+        TlsLevel::DaneOnly,
+        "later 4.7.5",
+        "tlsa dane-required",
+    ),
+    (
+        "an unsigned zone has no DANE",
+        "insecure",
+        TlsLevel::Dane,
+        "ok Relayed",
+        "no-policy-found ok",
+    ),
+    (
+        "an unsigned zone where it is demanded",
+        "insecure",
+        TlsLevel::DaneOnly,
+        "later 4.7.5",
+        "tlsa dane-required",
+    ),
+    ("a forged zone", "forged", TlsLevel::Dane, "later 4.4.3", "tlsa dnssec-invalid"),
+    ("no such domain, proved", "none.test", TlsLevel::Dane, "never 5.1.2", ""),
+    (
+        "what is demanded here only is in no report",
+        "plain.test",
+        TlsLevel::Verified,
+        "later 4.7.5",
+        "",
+    ),
+];
+
 #[tokio::test]
 async fn dane_with_a_real_name_server() {
     let authority = Authority::new();
@@ -307,79 +374,8 @@ async fn dane_with_a_real_name_server() {
         format!("@ MX 10 mx\nmx A 127.0.0.1\n_{port}._tcp.mx TLSA 3 1 1 {}\n", "00".repeat(32));
     let bind = Bind::start(&root, &wrong, &wrong);
     bind.ready().await;
-    let cases = [
-        ("the server's certificate", "server.test", TlsLevel::Dane, "ok Relayed", "tlsa ok"),
-        ("an alias of it", "alias.test", TlsLevel::DaneOnly, "ok Relayed", "tlsa ok"),
-        ("the authority's certificate", "anchor.test", TlsLevel::DaneOnly, "ok Relayed", "tlsa ok"),
-        (
-            "the authority's, for another name",
-            "misnamed.test",
-            TlsLevel::Dane,
-            "later 4.7.5",
-            "tlsa certificate-host-mismatch",
-        ),
-        (
-            "another key",
-            "other.test",
-            TlsLevel::Dane,
-            "later 4.7.5",
-            "tlsa certificate-not-trusted",
-        ),
-        (
-            "another key, at `auto`",
-            "other.test",
-            TlsLevel::Auto,
-            "later 4.7.5",
-            "tlsa certificate-not-trusted",
-        ),
-        (
-            "another key, where DANE is not asked for",
-            "other.test",
-            TlsLevel::Required,
-            "ok Relayed",
-            "no-policy-found ok",
-        ),
-        (
-            "records that cannot be used",
-            "unusable.test",
-            TlsLevel::Dane,
-            "ok Relayed",
-            "tlsa tlsa-invalid",
-        ),
-        ("no records", "plain.test", TlsLevel::Dane, "ok Relayed", "no-policy-found ok"),
-        (
-            "no records where they are demanded",
-            "plain.test",
-            TlsLevel::DaneOnly,
-            "later 4.7.5",
-            "tlsa dane-required",
-        ),
-        (
-            "an unsigned zone has no DANE",
-            "insecure",
-            TlsLevel::Dane,
-            "ok Relayed",
-            "no-policy-found ok",
-        ),
-        (
-            "an unsigned zone where it is demanded",
-            "insecure",
-            TlsLevel::DaneOnly,
-            "later 4.7.5",
-            "tlsa dane-required",
-        ),
-        ("a forged zone", "forged", TlsLevel::Dane, "later 4.4.3", "tlsa dnssec-invalid"),
-        ("no such domain, proved", "none.test", TlsLevel::Dane, "never 5.1.2", ""),
-        (
-            "what is demanded here only is in no report",
-            "plain.test",
-            TlsLevel::Verified,
-            "later 4.7.5",
-            "",
-        ),
-    ];
     let told = Arc::new(Told::default());
-    for (name, domain, level, expected, seen) in cases {
+    for (name, domain, level, expected, seen) in DANE {
         let tls = Tls::by_policy(policy(level), Vec::new()).expect("TLS");
         let mut settings = settings("mx");
         settings.mx_port = port;
@@ -423,13 +419,8 @@ impl Webs {
     }
 }
 
-#[tokio::test]
-async fn mta_sts_with_a_real_web_server() {
-    let authority = Authority::new();
-    let hosts = ["mx.listed.test", "a.wild.test", "mx.unlisted.test", "mx.testing.test"];
-    let port = mail_server(authority.acceptor(&authority.leaf(&hosts))).await;
-    let webs = Webs::start(&authority).await;
-    let (web, asked) = (webs.good.0, Arc::clone(&webs.good.1));
+/// Domains with policies, and their hosts.
+fn sts_zone() -> String {
     let mut root = String::new();
     for (domain, host) in [
         ("listed", "mx.listed.test"),
@@ -446,7 +437,17 @@ async fn mta_sts_with_a_real_web_server() {
         let _ = writeln!(root, "_mta-sts.{domain}.test. TXT \"v=STSv1; id=1;\"");
         let _ = writeln!(root, "mta-sts.{domain}.test. A 127.0.0.1");
     }
-    let bind = Bind::start(&root, "", "");
+    root
+}
+
+#[tokio::test]
+async fn mta_sts_with_a_real_web_server() {
+    let authority = Authority::new();
+    let hosts = ["mx.listed.test", "a.wild.test", "mx.unlisted.test", "mx.testing.test"];
+    let port = mail_server(authority.acceptor(&authority.leaf(&hosts))).await;
+    let webs = Webs::start(&authority).await;
+    let (web, asked) = (webs.good.0, Arc::clone(&webs.good.1));
+    let bind = Bind::start(&sts_zone(), "", "");
     bind.ready().await;
     let folder = TempDir::new().expect("a folder");
     let roots = vec![authority.certificate.clone()];

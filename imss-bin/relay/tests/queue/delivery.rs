@@ -223,7 +223,7 @@ async fn held_mail_is_as_old_as_its_release() {
     running.queue.release(id(1)).unwrap();
     clock.advance(&running.queue, 6 * day);
     let events = running.notes.wait(1).await;
-    assert!(events.contains(&"by-rule@example.com failed".to_owned()), "{events:?}");
+    assert!(events.contains(&"by-rule@example.com expired".to_owned()), "{events:?}");
     running.drained().await;
     assert_eq!(running.notes.reports.lock().unwrap()[0].recipients[0].cause, Cause::Expired);
     running.stop().await;
