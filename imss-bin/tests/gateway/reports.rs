@@ -117,6 +117,22 @@ fn dkim(world: &World) -> String {
     )
 }
 
+/// Two sessions without TLS, and nothing else.
+fn has_two_failures(json: &str) {
+    let json: Value = serde_json::from_str(json).unwrap();
+    assert_eq!(json["organization-name"], "Ours");
+    let policy = &json["policies"][0];
+    assert_eq!(policy["policy"]["policy-type"], "no-policy-found");
+    assert_eq!(policy["policy"]["policy-domain"], "theirs.example");
+    assert_eq!(policy["summary"]["total-failure-session-count"], 2);
+    assert_eq!(policy["summary"]["total-successful-session-count"], 0);
+    let detail = &policy["failure-details"][0];
+    assert_eq!(detail["result-type"], "starttls-not-supported");
+    assert_eq!(detail["receiving-mx-hostname"], "mx.theirs.example");
+    assert_eq!(detail["receiving-ip"], "127.0.0.1");
+    assert_eq!(detail["failed-session-count"], 2);
+}
+
 #[test]
 fn tls_sessions_are_reported() {
     let (port, taken) = web();
@@ -179,18 +195,7 @@ fn tls_sessions_are_reported() {
     assert!(name.starts_with("application/tlsrpt+gzip gate.example!theirs.example!"), "{name}");
     let subject = "Report Domain: theirs.example Submitter: gate.example Report-ID: <";
     assert!(name.contains(subject), "{name}");
-    let json: Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["organization-name"], "Ours");
-    let policy = &json["policies"][0];
-    assert_eq!(policy["policy"]["policy-type"], "no-policy-found");
-    assert_eq!(policy["policy"]["policy-domain"], "theirs.example");
-    assert_eq!(policy["summary"]["total-failure-session-count"], 2);
-    assert_eq!(policy["summary"]["total-successful-session-count"], 0);
-    let detail = &policy["failure-details"][0];
-    assert_eq!(detail["result-type"], "starttls-not-supported");
-    assert_eq!(detail["receiving-mx-hostname"], "mx.theirs.example");
-    assert_eq!(detail["receiving-ip"], "127.0.0.1");
-    assert_eq!(detail["failed-session-count"], 2);
+    has_two_failures(&json);
 
     // The web server is busy first: what it did not take waits, also over a restart.
     wait_until("the web server was asked", || taken.lock().unwrap().len() == 1);
