@@ -179,8 +179,12 @@ impl<'a> Work<'a> {
         encoding: Option<&str>,
         edits: &mut Vec<(Range<usize>, Vec<u8>)>,
     ) -> bool {
-        let mut is_legal = true;
         let fields = self.message.fields_of(part);
+        let odd = |octets: &[u8]| octets.iter().filter(|octet| !octet.is_ascii()).count();
+        let in_fields: usize = fields.iter().map(|f| odd(&self.message.part(f.range()))).sum();
+        // What lies between fields and is none has no form in which it could be encoded.
+        let mut is_legal = self.wire == Wire::EightBit
+            || odd(&self.message.part(part.header_range())) <= in_fields;
         let named = |name: &str| {
             fields.iter().any(|one| self.message.field_name(one).eq_ignore_ascii_case(name))
         };
