@@ -18,7 +18,6 @@ use crate::gateway::Gateway;
 use crate::ids::unix_millis;
 use crate::inbound::reply::{self, Reply};
 use crate::inbound::{Mode, Received, trace};
-use crate::notices::own_message;
 use crate::observe::AtOnce;
 use crate::outbound::{Attempt, Failure, Handover, Scope};
 use crate::pipeline::Outgoing;
@@ -111,10 +110,9 @@ pub async fn dispatch(
     let Plan { copies, messages } = Plan::new(received, &outgoing, gateway);
     if received.mode == Mode::Proxy
         && messages.is_empty()
-        && let [only] = copies.as_slice()
-        && only.destination == Destination::NextHop
+        && let Some(only) = in_one_transaction(&copies, gateway)
     {
-        let copies = leaving(received, &outgoing, gateway, vec![only.clone()], Traced::ByUs).await;
+        let copies = leaving(received, &outgoing, gateway, vec![only], Traced::ByUs).await;
         let Some(copy) = copies.into_iter().next() else { return Vec::new() };
         return proxy::hand_over(received, copy, decisions, gateway).await;
     }
@@ -124,6 +122,22 @@ pub async fn dispatch(
     let dispositions = plan.store(received, &outgoing, gateway, dispositions).await;
     log_at_once(received, decisions, &dispositions, gateway);
     dispositions
+}
+
+/// The one copy of a message, if one transaction with one next hop can hand it over to everybody.
+fn in_one_transaction(copies: &[CopyRecord], gateway: &Gateway) -> Option<CopyRecord> {
+    let [only] = copies else { return None };
+    if only.destination != Destination::NextHop {
+        return None;
+    }
+    let rewritten = rewritten(vec![only.clone()], gateway);
+    let [copy] = rewritten.as_slice() else { return None };
+    let mut company = copy
+        .recipients
+        .iter()
+        .map(|recipient| gateway.outbound().company(&copy.reverse_path, &recipient.path));
+    let first = company.next()?;
+    company.all(|other| other == first).then(|| copy.clone())
 }
 
 /// What is to be done about a judged message.
@@ -141,8 +155,8 @@ impl Plan {
         messages.extend(bounce(received, &outgoing.decisions, gateway));
         messages.extend(expansion(received, &outgoing.applied.copies, gateway));
         for notice in &outgoing.applied.notices {
-            let message = notice.message.clone().into();
-            messages.push(own_message(gateway.ids().next(), notice.to.clone(), message, "notice"));
+            let (to, message) = (notice.to.clone(), notice.message.clone());
+            messages.push(gateway.own_message(to, message, "notice"));
         }
         let from = gateway.border().reverse_path(received);
         Self { copies: copies(received, outgoing, &from), messages }

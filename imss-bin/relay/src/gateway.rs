@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use imss_core::envelope::ForwardPath;
+use imss_core::envelope::{ForwardPath, ReversePath};
 use imss_core::ids::QueueId;
 use imss_core::limits::StopFlag;
 use imss_scan::{RunError, Runner};
@@ -17,14 +17,16 @@ use crate::border::Border;
 use crate::dispatch;
 use crate::filter::Filter;
 use crate::ids::{QueueIds, unix_millis};
-use crate::inbound::{Acceptor, Received, Reply, SessionEvent, Stage};
+use crate::inbound::{Acceptor, Mode, Received, Reply, SessionEvent, Stage};
 use crate::judge::Judge;
+use crate::notices::own_message;
 use crate::observe::Logs;
 use crate::outbound::Outbound;
 use crate::pipeline::{self, MessageRules};
 use crate::queue::{Notifier, Queue};
 use crate::recipients::Recipients;
 use crate::reports::Counts;
+use crate::spool::Accepted;
 use crate::spool::writer::BodyWriter;
 use crate::srs::Srs;
 use imss_scan::lookup::Lookups;
@@ -44,7 +46,7 @@ const PERMIT_BYTES: u64 = 64 << 10;
 pub struct Gateway {
     parts: Parts,
     judge: ArcSwap<Judge>,
-    border: ArcSwap<Border>,
+    border: Arc<ArcSwap<Border>>,
     memory: Arc<Semaphore>,
     crashed: Mutex<VecDeque<u64>>,
 }
@@ -82,12 +84,12 @@ pub struct Parts {
 impl Gateway {
     /// A gateway that judges by `judge`.
     #[must_use]
-    pub fn new(parts: Parts, judge: Judge, border: Border) -> Self {
+    pub fn new(parts: Parts, judge: Judge, border: Arc<ArcSwap<Border>>) -> Self {
         let permits = usize::try_from(SCAN_MEMORY_BYTES / PERMIT_BYTES).unwrap_or(1);
         Self {
             parts,
             judge: ArcSwap::from_pointee(judge),
-            border: ArcSwap::from_pointee(border),
+            border,
             memory: Arc::new(Semaphore::new(permits)),
             crashed: Mutex::new(VecDeque::new()),
         }
@@ -104,6 +106,37 @@ impl Gateway {
     #[must_use]
     pub fn border(&self) -> Arc<Border> {
         self.border.load_full()
+    }
+
+    /// Whether a proxy can hand a message over to both recipients in one transaction: there is one reply
+    /// for all.
+    fn go_together(
+        &self,
+        reverse_path: &ReversePath,
+        first: &ForwardPath,
+        other: &ForwardPath,
+    ) -> bool {
+        let now = unix_millis();
+        let company = |path: &ForwardPath| {
+            let original = self.srs().and_then(|srs| srs.reverse(path, now).ok().flatten());
+            let path = original.as_ref().unwrap_or(path);
+            let sender = self.srs().and_then(|srs| srs.forward(reverse_path, path, now));
+            let is_rewritten = sender.is_some();
+            let sender = sender.unwrap_or_else(|| reverse_path.clone());
+            (self.outbound().company(&sender, path), is_rewritten)
+        };
+        company(first) == company(other)
+    }
+
+    /// A message of our own, signed with the key of its author's domain if there is one.
+    pub(crate) fn own_message(
+        &self,
+        to: Vec<ForwardPath>,
+        message: Vec<u8>,
+        subject: &str,
+    ) -> Accepted {
+        let message = self.border.load().own(message);
+        own_message(self.parts.ids.next(), to, message, subject)
     }
 
     /// The policy and scanner of the moment.
@@ -272,6 +305,13 @@ impl Acceptor for Gateway {
     async fn check(&self, stage: Stage<'_>) -> Result<(), Reply> {
         match stage {
             Stage::Connect { .. } | Stage::Mail { .. } => self.admit()?,
+            Stage::Rcpt { role, reverse_path, recipient, first: Some(first), .. }
+                if role.mode == Mode::Proxy
+                    && !self.go_together(reverse_path, first, recipient) =>
+            {
+                let text = "Too many recipients: this one goes elsewhere, send it by itself";
+                return Err(Reply::new(451, (4, 5, 3), text));
+            }
             Stage::Hello { .. } | Stage::Rcpt { .. } => {}
         }
         self.parts.filter.check(stage).await

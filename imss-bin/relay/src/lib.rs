@@ -29,6 +29,7 @@ pub mod recipients;
 pub mod record;
 pub mod report;
 pub mod reports;
+mod resolver;
 pub mod signatures;
 pub mod spool;
 pub mod srs;

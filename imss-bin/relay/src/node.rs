@@ -10,10 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::config::{NameServerConfig, ResolverConfig};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::dnssec::TrustAnchors;
-use hickory_resolver::{ResolverBuilder, TokioResolver};
+use arc_swap::ArcSwap;
 use imss_core::envelope::{ForwardPath, ReversePath};
 use imss_policy::Policy;
 use imss_scan::Runner;
@@ -44,8 +41,10 @@ use crate::pipeline::MessageRules;
 use crate::quarantine::Quarantine;
 use crate::queue::{Hooks, Queue, Recovered};
 use crate::recipients::{ListError, Recipients};
-use crate::reports::Counts;
-use crate::reports::send::Sender;
+use crate::reports::tls::post::Outbox;
+use crate::reports::tls::{self, TlsCounts};
+use crate::reports::{Counts, daily, dmarc};
+use crate::resolver::{resolver, validating_resolver};
 use crate::signatures::update::{Updated, update};
 use crate::spool::SpoolError;
 
@@ -95,9 +94,9 @@ pub enum StartError {
     /// The TLS library.
     #[error("TLS for outgoing mail: {0}")]
     OutboundTls(#[from] rustls::Error),
-    /// The client that fetches MTA-STS policies.
-    #[error("MTA-STS: {0}")]
-    Sts(#[from] reqwest::Error),
+    /// The client that fetches MTA-STS policies, or posts TLS reports.
+    #[error("HTTPS client: {0}")]
+    Https(#[from] reqwest::Error),
     /// The keys that DNSSEC begins with.
     #[error("{}: not a file of DNSKEY records: {reason}", path.display())]
     TrustAnchor {
@@ -177,17 +176,17 @@ impl Node {
     /// [`StartError`]. Nothing goes on running then.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let judge = engines::judge(&config)?;
-        let border = Border::new(&config)?;
+        let border = Arc::new(ArcSwap::from_pointee(Border::new(&config)?));
         let logs = Arc::new(Logs::open(&config.log_dir()).map_err(at(config.log_dir()))?);
         let (queue, recovered) = Queue::open(&config.spool_dir(), config.queue.clone())?;
         let quarantine = Quarantine::new(&config.data_dir);
         let ids = Arc::new(QueueIds::new());
         let hostname = config.inbound.hostname.clone();
+        let (notices, bare) = (config.notices.clone(), bare(&config, &border));
         let notifier =
-            DsnWriter::new(&hostname, config.notices.clone(), Arc::clone(&ids), bare(&config)?);
+            DsnWriter::new(&hostname, notices, Arc::clone(&ids), bare, Arc::clone(&border));
         let hooks = Hooks { observer: Arc::clone(&logs) as _, notifier: Arc::new(notifier) };
-        let tls = outbound_tls(&config)?;
-        let outbound = Arc::new(Outbound::new(config.outbound.clone(), resolver(&config)?, tls));
+        let outbound = outbound(&config)?;
         let lookups = engines::lookups(&config)?;
         let filter = Arc::new(open_filter(&config, lookups.dns.clone())?);
         let parts = Parts {
@@ -220,7 +219,7 @@ impl Node {
         let settings = Arc::new(Settings { config, gateway, tls, users });
         tasks.push(control(&settings, &queue, &quarantine, &stop)?);
         tasks.push(tokio::spawn(sweep(Arc::clone(&settings), quarantine.clone(), stop.clone())));
-        tasks.extend(dmarc_reports(&settings, &stop));
+        tasks.extend(reports(&settings, &stop)?);
         tasks.push(tokio::spawn(filter.run(stop.clone())));
         if let Some(interval) = settings.config.signatures.interval {
             tasks.push(tokio::spawn(keep_current(Arc::clone(&settings), interval, stop.clone())));
@@ -322,58 +321,48 @@ fn counts(config: &Config) -> Result<Option<Arc<Counts>>, StartError> {
     config.authentication.reports.as_ref().map(open).transpose()
 }
 
-/// Sends DMARC reports about the days that are over.
-fn dmarc_reports(settings: &Arc<Settings>, stop: &CancellationToken) -> Option<JoinHandle<()>> {
-    let config = &settings.config;
-    let sender = Sender {
-        dir: config.dmarc_dir(),
-        settings: config.authentication.reports.clone()?,
-        host: config.inbound.hostname.clone(),
-        names: settings.gateway.lookups().auth.clone()?,
-    };
-    Some(tokio::spawn(sender.run(Arc::clone(&settings.gateway), stop.clone())))
+/// The way out, and where its sessions are counted for TLS reports.
+fn outbound(config: &Config) -> Result<Arc<Outbound>, StartError> {
+    let tls = outbound_tls(config)?;
+    let outbound = Outbound::new(config.outbound.clone(), resolver(config)?, tls);
+    if config.tls_reports.is_none() {
+        return Ok(Arc::new(outbound));
+    }
+    let dir = config.tls_report_dir();
+    let counts = TlsCounts::open(&dir).map_err(at(dir))?;
+    Ok(Arc::new(outbound.with_observer(Arc::new(counts))))
+}
+
+/// Sends reports about the days that are over.
+fn reports(
+    settings: &Arc<Settings>,
+    stop: &CancellationToken,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
+    let (config, gateway) = (&settings.config, &settings.gateway);
+    let host = config.inbound.hostname.clone();
+    let mut tasks = Vec::new();
+    let asker = settings.gateway.lookups().auth.clone();
+    if let Some((own, names)) = config.authentication.reports.clone().zip(asker) {
+        let sender = dmarc::send::Sender {
+            dir: config.dmarc_dir(),
+            settings: own,
+            host: host.clone(),
+            names,
+        };
+        tasks.push(tokio::spawn(daily::run(sender, Arc::clone(gateway), stop.clone())));
+    }
+    if let Some(own) = config.tls_reports.clone() {
+        let (dir, names) = (config.tls_report_dir(), resolver(config)?);
+        let outbox = Outbox::new(dir.join("post"), names.clone(), own.post_to_private)?;
+        let settings = own.reports;
+        let sender = tls::send::Sender { dir, settings, host, resolver: names, outbox };
+        tasks.push(tokio::spawn(daily::run(sender, Arc::clone(gateway), stop.clone())));
+    }
+    Ok(tasks)
 }
 
 fn at(path: PathBuf) -> impl FnOnce(io::Error) -> StartError {
     |source| StartError::Io { path, source }
-}
-
-fn resolver(config: &Config) -> Result<TokioResolver, StartError> {
-    Ok(resolver_builder(config)?.build()?)
-}
-
-fn resolver_builder(config: &Config) -> Result<ResolverBuilder<TokioRuntimeProvider>, StartError> {
-    let provider = TokioRuntimeProvider::default();
-    let mut builder = if config.dns.servers.is_empty() {
-        TokioResolver::builder(provider)?
-    } else {
-        let servers = config.dns.servers.iter().map(|server| {
-            let mut named = NameServerConfig::udp_and_tcp(server.ip());
-            for connection in &mut named.connections {
-                connection.port = server.port();
-            }
-            named
-        });
-        let names = ResolverConfig::from_parts(None, Vec::new(), servers.collect());
-        TokioResolver::builder_with_config(names, provider)
-    };
-    builder.options_mut().timeout = config.dns.timeout;
-    Ok(builder)
-}
-
-/// A resolver that validates what it is told (RFC 4035 §5).
-fn validating_resolver(config: &Config) -> Result<TokioResolver, StartError> {
-    let mut builder = resolver_builder(config)?;
-    builder.options_mut().validate = true;
-    builder.options_mut().edns0 = true;
-    if let Some(path) = &config.dns.trust_anchor {
-        let anchors = TrustAnchors::from_file(path).map_err(|error| StartError::TrustAnchor {
-            path: path.clone(),
-            reason: error.to_string(),
-        })?;
-        builder = builder.with_trust_anchor(Arc::new(anchors));
-    }
-    Ok(builder.build()?)
 }
 
 /// The sender filter of a node, with its files.
@@ -397,15 +386,15 @@ pub fn open_filter(
 
 /// What makes of a reverse-path the address of who is told about mail: without a tag of ours, and
 /// the original of a rewritten one.
-fn bare(config: &Config) -> Result<Bare, StartError> {
-    let (tags, srs) = (Border::new(config)?, config.inbound.relaying.srs.clone());
-    Ok(Box::new(move |path| {
-        let path = tags.bare(path);
+fn bare(config: &Config, border: &Arc<ArcSwap<Border>>) -> Bare {
+    let (tags, srs) = (Arc::clone(border), config.inbound.relaying.srs.clone());
+    Box::new(move |path| {
+        let path = tags.load().bare(path);
         let forward = path.mailbox().cloned().map(ForwardPath::Mailbox);
         let reverse = |path: ForwardPath| srs.as_ref()?.reverse(&path, unix_millis()).ok()?;
         let original = forward.and_then(reverse).and_then(|original| original.mailbox().cloned());
         original.map_or(path, ReversePath::Mailbox)
-    }))
+    })
 }
 
 /// TLS towards other servers, with the lookups that its levels ask for.

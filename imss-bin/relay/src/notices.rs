@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use imss_core::edit::Rope;
 use imss_core::envelope::{ForwardPath, MailParameters, RcptParameters, Recipient, ReversePath};
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
+use crate::border::Border;
 use crate::ids::{QueueIds, unix_millis};
 use crate::outbound::Attempt;
 use crate::queue::{Cause, Notifier, Report, Reported};
@@ -62,6 +64,8 @@ pub(crate) struct DsnWriter {
     ids: Arc<QueueIds>,
     /// Who is told about mail with this reverse-path.
     bare: Bare,
+    /// Who signs them.
+    border: Arc<ArcSwap<Border>>,
     /// By address: when its hour began, and how many it had since.
     told: Mutex<HashMap<String, (u64, u32)>>,
 }
@@ -77,8 +81,10 @@ impl DsnWriter {
         settings: NoticeSettings,
         ids: Arc<QueueIds>,
         bare: Bare,
+        border: Arc<ArcSwap<Border>>,
     ) -> Self {
-        Self { hostname: hostname.to_owned(), settings, ids, bare, told: Mutex::default() }
+        let hostname = hostname.to_owned();
+        Self { hostname, settings, ids, bare, border, told: Mutex::default() }
     }
 
     /// Whether this address may be told once more.
@@ -151,7 +157,8 @@ impl Notifier for DsnWriter {
             max_returned_bytes: DEFAULT_RETURNED_BYTES,
         })?;
         let to = vec![ForwardPath::Mailbox(mailbox.clone())];
-        Some(own_message(id, to, message.into(), "delivery status notification"))
+        let message = self.border.load().own(message);
+        Some(own_message(id, to, message, "delivery status notification"))
     }
 }
 

@@ -39,7 +39,7 @@ elif what == 'arc':
 "#;
 
 /// A folder with keys, their records, and a name server that has them.
-struct World {
+pub(crate) struct World {
     folder: tempfile::TempDir,
     records: Vec<(String, String)>,
     dns: SocketAddr,
@@ -47,7 +47,7 @@ struct World {
     _runtime: Runtime,
 }
 
-fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program).args(arguments).output();
     let output = output.unwrap_or_else(|error| panic!("{program}: {error}; see .ci/test.sh"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -60,7 +60,12 @@ fn base64(octets: &[u8]) -> String {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
+        Self::with(&[], Vec::new())
+    }
+
+    /// With more texts, and records of other kinds.
+    pub(crate) fn with(texts: &[(&str, &str)], others: Vec<(&str, RData)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name).display().to_string();
         let rsa = |name: &str| {
@@ -84,22 +89,22 @@ impl World {
             ("friend.example", "v=spf1 ip4:127.0.0.0/8 -all"),
             ("_dmarc.friend.example", "v=DMARC1; p=reject"),
         ];
-        let records: Vec<_> =
-            records.iter().map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
+        let records = records.iter().chain(texts);
+        let records: Vec<_> = records.map(|(n, t)| ((*n).to_owned(), (*t).to_owned())).collect();
         let lines: String = records.iter().map(|(name, text)| format!("{name} {text}\n")).collect();
         fs::write(folder.path().join("keys"), lines).unwrap();
         fs::write(folder.path().join("peer.py"), PEER).unwrap();
         let runtime = Runtime::new().unwrap();
-        let (server, dns) = runtime.block_on(serve(&records));
+        let (server, dns) = runtime.block_on(serve(&records, others));
         Self { folder, records, dns, _server: server, _runtime: runtime }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 
     /// What dkimpy makes of `message`.
-    fn dkimpy(&self, what: &str, message: &[u8], more: &[&str]) -> String {
+    pub(crate) fn dkimpy(&self, what: &str, message: &[u8], more: &[&str]) -> String {
         fs::write(self.path("message"), message).unwrap();
         let (script, keys, file) = (self.path("peer.py"), self.path("keys"), self.path("message"));
         let arguments = [&[script.as_str(), what, &keys, &file], more].concat();
@@ -123,7 +128,7 @@ impl World {
     }
 
     /// A gateway that asks our name server. `trusted` says whether loopback is ours.
-    fn home(&self, sink: &Sink, trusted: bool, tables: &str) -> Home {
+    pub(crate) fn home(&self, sink: &Sink, trusted: bool, tables: &str) -> Home {
         let networks = if trusted {
             "relay-domains = [\"ours.example\"]\n"
         } else {
@@ -139,7 +144,10 @@ impl World {
     }
 }
 
-async fn serve(records: &[(String, String)]) -> (Server<Catalog>, SocketAddr) {
+async fn serve(
+    records: &[(String, String)],
+    others: Vec<(&str, RData)>,
+) -> (Server<Catalog>, SocketAddr) {
     let name = |text: &str| Name::from_ascii(format!("{text}.")).unwrap();
     let root = name("example");
     let mut zone: InMemoryZoneHandler<TokioRuntimeProvider> =
@@ -152,6 +160,9 @@ async fn serve(records: &[(String, String)]) -> (Server<Catalog>, SocketAddr) {
         let record = Record::from_rdata(name(owner), 60, RData::TXT(TXT::new(strings)));
         zone.upsert_mut(record, 0);
     }
+    for (owner, data) in others {
+        zone.upsert_mut(Record::from_rdata(name(owner), 60, data), 0);
+    }
     let address = RData::A(A(Ipv4Addr::LOCALHOST));
     zone.upsert_mut(Record::from_rdata(name("client.example"), 60, address), 0);
     let mut catalog = Catalog::new();
@@ -163,7 +174,7 @@ async fn serve(records: &[(String, String)]) -> (Server<Catalog>, SocketAddr) {
     (server, address)
 }
 
-fn message(from: &str, text: &str) -> Vec<u8> {
+pub(crate) fn message(from: &str, text: &str) -> Vec<u8> {
     format!(
         "From: A <{from}>\r\nTo: bob@ours.example\r\nSubject: a  test\r\n\
          Date: Sun, 22 Nov 2026 10:00:00 +0000\r\nMessage-ID: <1@theirs.example>\r\n\r\n{text}\r\n"
@@ -274,6 +285,50 @@ fn we_sign_and_others_verify() {
     client.accepted("a@ours.example", TO, &message("a@elsewhere.example", "not our author"));
     let delivered = sink.wait_for(6)[5].text();
     assert!(!delivered.contains("DKIM-Signature"), "{delivered}");
+}
+
+/// Lines are made legal before signing, and seven bits where that is asked for: a server that takes less
+/// than we got has no reason to change what is signed.
+#[test]
+fn what_is_signed_is_what_leaves() {
+    let (world, sink) = (World::new(), Sink::start());
+    sink.script(|line| line.starts_with("EHLO").then(|| "250 sink.example".to_owned()));
+    let tables =
+        format!("[authentication]\nsign-seven-bit = true\n{}", dkim_tables(world.folder.path()));
+    let home = world.home(&sink, true, &tables);
+    let gateway = Gateway::start(&home);
+    let mut client = gateway.connect();
+    let long = "word ".repeat(1_000);
+    let both = format!("Voilà\r\n{long}");
+    for (place, text) in [long.as_str(), "Voilà", &both].into_iter().enumerate() {
+        client.accepted("a@ours.example", TO, &message("a@ours.example", text));
+        let delivered = sink.wait_for(place + 1)[place].data.clone();
+        let said = String::from_utf8_lossy(&delivered);
+        assert!(delivered.is_ascii() && said.lines().all(|line| line.len() <= 998), "{said}");
+        assert!(said.contains("Content-Transfer-Encoding: quoted-printable"), "{said}");
+        assert_eq!(world.dkimpy("verify", &delivered, &["2"]), "True\nTrue\n", "{said}");
+    }
+    assert!(!gateway.said().contains("encoded anew"), "{}", gateway.said());
+}
+
+/// What the gateway itself writes is signed as well.
+#[test]
+fn notifications_are_signed() {
+    let (world, sink) = (World::new(), Sink::start());
+    sink.script(|line| line.starts_with("RCPT TO:<x@").then(|| "550 5.1.1 Who?".to_owned()));
+    let tables = dkim_tables(world.folder.path());
+    let home = world.home(&sink, true, &tables);
+    let text = fs::read_to_string(home.path().join("imss.toml")).unwrap();
+    home.write("imss.toml", text.replace("\"gate.example\"", "\"gate.ours.example\""));
+    let gateway = Gateway::start(&home);
+    let mail = message("a@ours.example", "Voilà");
+    gateway.connect().accepted("a@ours.example", &["x@far.example"], &mail);
+    let notice = sink.wait_for(1).pop().unwrap();
+    let said = notice.text();
+    assert_eq!((notice.from.as_str(), notice.to[0].as_str()), ("", "a@ours.example"));
+    assert!(said.contains("From: ") && said.contains("MAILER-DAEMON@gate.ours.example"), "{said}");
+    assert!(notice.data.is_ascii(), "{said}");
+    assert_eq!(world.dkimpy("verify", &notice.data, &["2"]), "True\nTrue\n", "{said}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::postfix::Postfix;
 use crate::sink::{ClosedPort, Sink};
 use crate::support::{Gateway, Home, Setup, letter, wait_until};
 
-fn secret(home: &Home, name: &str, text: &str) {
+pub(crate) fn secret(home: &Home, name: &str, text: &str) {
     home.write(name, text);
     fs::set_permissions(home.path().join(name), Permissions::from_mode(0o600)).unwrap();
 }

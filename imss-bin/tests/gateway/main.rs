@@ -28,6 +28,7 @@ mod proxy;
 mod recipients;
 mod refused;
 mod reload_stop;
+mod reports;
 mod same_verdict;
 mod scanning;
 mod sink;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::forwarded::secret;
 use crate::sink::{ClosedPort, Sink};
 use crate::support::{Gateway, Home, Setup, in_front, is_our_trace, letter, wait_until};
 
@@ -156,4 +157,62 @@ fn held_mail_does_not_reach_the_next_hop() {
     assert_eq!(home.quarantine()[0]["id"], id.as_str());
     home.wait_for_empty_queue();
     assert_eq!(sink.count(), 0);
+}
+
+/// One reply for all needs one next hop for all: who goes elsewhere is asked to come by himself.
+#[test]
+fn recipients_who_do_not_go_together_are_sent_one_by_one() {
+    let (sink, other) = (Sink::start(), Sink::start());
+    let home = Home::new(&Setup {
+        next_hop: &sink.url(),
+        mode: "proxy",
+        root: "relay-domains = [\"ours.example\"]",
+        tables: &format!(
+            "[next-hops]\n\"other.example\" = \"{}\"\n\
+             [outbound-tls]\nnames = {{ \"strict.example\" = \"encrypt\" }}\n\
+             [srs]\ndomain = \"fwd.example\"\nkey-files = [\"srs.key\"]\n",
+            other.url()
+        ),
+    });
+    secret(&home, "srs.key", "sixteen or more letters\n");
+    let gateway = Gateway::start(&home);
+    let mut client = gateway.connect();
+    let later = "451 4.5.3 Too many recipients";
+    let cases = [
+        ("RCPT TO:<bob@ours.example>", "250 "),
+        ("RCPT TO:<carol@ours.example>", "250 "),
+        ("RCPT TO:<dave@other.example>", later),
+        ("RCPT TO:<erin@strict.example>", later),
+        // The same next hop, and another sender: mail that is forwarded is rewritten.
+        ("RCPT TO:<frank@far.example>", later),
+        ("DATA", "354 "),
+    ];
+    assert!(client.say("MAIL FROM:<alice@elsewhere.example>").unwrap().starts_with("250 "));
+    for (command, expected) in cases {
+        if command == "DATA" {
+            // However many: the client does nothing wrong.
+            for number in 0..30 {
+                let reply = client.say(&format!("RCPT TO:<n{number}@other.example>")).unwrap();
+                assert!(reply.starts_with(later), "{number}: {reply}");
+            }
+        }
+        let reply = client.say(command).unwrap();
+        assert!(reply.starts_with(expected), "{command}: {reply}");
+    }
+    client.send(&letter("two", "Hello.")).unwrap();
+    client.send(b".\r\n").unwrap();
+    assert_eq!(client.reply().unwrap(), "250 2.0.0 Ok: kept");
+    for (to, reached) in [("dave@other.example", &other), ("frank@far.example", &sink)] {
+        let before = reached.count();
+        let reply = client.mail("alice@elsewhere.example", &[to], &letter("one", "Hello."));
+        assert_eq!(reply.unwrap(), "250 2.0.0 Ok: kept");
+        let delivered = reached.wait_for(before + 1).pop().unwrap();
+        assert_eq!(delivered.to, [to]);
+        assert!(delivered.from.starts_with("SRS0="), "{}", delivered.from);
+        assert!(delivered.from.ends_with("=elsewhere.example=alice@fwd.example"));
+    }
+    let delivered = &sink.delivered()[0];
+    assert_eq!(delivered.to, ["bob@ours.example", "carol@ours.example"]);
+    assert_eq!(delivered.from, "alice@elsewhere.example");
+    assert!(home.queue().is_empty());
 }

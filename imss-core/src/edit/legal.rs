@@ -1,9 +1,11 @@
 //! Makes what leaves legal: no line above 998 octets (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6), and no
-//! octet above 127 for a server that does not take them (RFC 6152 §3).
+//! octet above 127 for a server that does not take them (RFC 6152 §3, RFC 6531 §3.2).
 //!
 //! In: a message. Out: the same message with only the offending parts encoded anew, each to octets that
 //! decode to the same content; over-long header lines folded. Signed parts are never touched: what is
 //! wrong in them is reported instead. Work is linear in the message.
+
+mod header;
 
 use std::ops::Range;
 
@@ -52,8 +54,10 @@ impl Survey {
 /// Which octets may stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
-    /// All: the server takes 8BITMIME.
+    /// All: the server takes 8BITMIME and SMTPUTF8.
     EightBit,
+    /// All in bodies, in header sections those below 128: it takes 8BITMIME only.
+    AsciiHeader,
     /// Those below 128.
     SevenBit,
 }
@@ -65,6 +69,9 @@ pub struct Legal {
     pub octets: Vec<u8>,
     /// Whether a signed part has lines or octets that should not be there. It was left as it is.
     pub signed_is_not: bool,
+    /// Whether a header field has octets above 127 that should not be there, and that no encoding can
+    /// say. It was left as it is.
+    pub header_is_not: bool,
 }
 
 /// Makes a message legal.
@@ -72,16 +79,18 @@ pub struct Legal {
 pub fn legal(message: &Message, wire: Wire) -> Legal {
     let work = Work::new(message, wire);
     let mut edits = Vec::new();
-    let mut signed_is_not = false;
+    let (mut signed_is_not, mut header_is_not) = (false, false);
     for (place, part) in message.parts().iter().enumerate() {
         let body = message.part(part.body_range());
         let needs = part.kind() == PartKind::Leaf && work.is_bad(&body);
         if work.is_signed(place) {
-            signed_is_not |= needs || has_long_line(&message.part(part.header_range()));
+            let header = message.part(part.header_range());
+            signed_is_not |= needs || has_long_line(&header) || work.is_bad_header(&header);
             continue;
         }
         let recode = needs.then(|| work.recode(part, &body)).flatten();
-        work.header(place, part, recode.as_ref().map(|(encoding, _)| *encoding), &mut edits);
+        let encoding = recode.as_ref().map(|(encoding, _)| *encoding);
+        header_is_not |= !work.header(place, part, encoding, &mut edits);
         if let Some((_, octets)) = recode {
             edits.push((part.body_range(), octets));
         }
@@ -91,7 +100,7 @@ pub fn legal(message: &Message, wire: Wire) -> Legal {
         // Preambles, delimiters and what no reader takes for a part.
         octets = cut_lines(&octets, work.line_end);
     }
-    Legal { octets, signed_is_not }
+    Legal { octets, signed_is_not, header_is_not }
 }
 
 struct Work<'a> {
@@ -129,6 +138,10 @@ impl<'a> Work<'a> {
         has_long_line(octets) || (self.wire == Wire::SevenBit && !octets.is_ascii())
     }
 
+    fn is_bad_header(&self, octets: &[u8]) -> bool {
+        self.wire != Wire::EightBit && !octets.is_ascii()
+    }
+
     /// The new encoding of a leaf and its body; `None` if only its lines had to be cut.
     fn recode(&self, part: &Part, body: &[u8]) -> Option<(&'static str, Vec<u8>)> {
         let cut = |name, octets| Some((name, octets));
@@ -157,15 +170,21 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Folds over-long lines of a header section and writes the new encoding into it.
+    /// Folds over-long lines of a header section, encodes what must be ASCII, and writes the body's new
+    /// encoding into it. False if a field cannot be said in ASCII.
     fn header(
         &self,
         place: usize,
         part: &Part,
         encoding: Option<&str>,
         edits: &mut Vec<(Range<usize>, Vec<u8>)>,
-    ) {
+    ) -> bool {
         let fields = self.message.fields_of(part);
+        let odd = |octets: &[u8]| octets.iter().filter(|octet| !octet.is_ascii()).count();
+        let in_fields: usize = fields.iter().map(|f| odd(&self.message.part(f.range()))).sum();
+        // What lies between fields and is none has no form in which it could be encoded.
+        let mut is_legal = self.wire == Wire::EightBit
+            || odd(&self.message.part(part.header_range())) <= in_fields;
         let named = |name: &str| {
             fields.iter().any(|one| self.message.field_name(one).eq_ignore_ascii_case(name))
         };
@@ -178,11 +197,20 @@ impl<'a> Work<'a> {
                 self.message.field_name(field).eq_ignore_ascii_case("Content-Transfer-Encoding");
             if is_label && label_goes {
                 edits.push((field.range(), Vec::new()));
-            } else if has_long_line(&octets) {
-                edits.push((field.range(), fold(&octets, self.line_end)));
+                continue;
+            }
+            let name = self.message.field_name(field);
+            let bad = self.is_bad_header(&octets);
+            let ascii = bad.then(|| header::ascii(name, &octets, self.line_end)).flatten();
+            is_legal &= !bad || ascii.is_some();
+            let octets = ascii.as_deref().unwrap_or(&octets);
+            if has_long_line(octets) {
+                edits.push((field.range(), fold(octets, self.line_end)));
+            } else if let Some(ascii) = ascii {
+                edits.push((field.range(), ascii));
             }
         }
-        let Some(encoding) = encoding else { return };
+        let Some(encoding) = encoding else { return is_legal };
         let mut lines = String::new();
         let end = part.header_range().end;
         let before = self.message.part(part.header_range());
@@ -202,6 +230,7 @@ impl<'a> Work<'a> {
         }
         add(&format!("Content-Transfer-Encoding: {encoding}"));
         edits.push((end..end, lines.into_bytes()));
+        is_legal
     }
 
     /// The message with `edits` made. They do not overlap.

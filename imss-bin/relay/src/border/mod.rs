@@ -12,6 +12,7 @@ mod batv;
 mod dkim;
 mod header;
 mod key;
+mod lawful;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use self::batv::{Batv, Untagged};
 use self::header::Sections;
 pub use self::key::KeyError;
 use self::key::PrivateKey;
+use self::lawful::Lawful;
 use crate::config::{Config, KeySettings};
 use crate::ids::unix_millis;
 use crate::inbound::{Mode, Received, Reply};
@@ -47,6 +49,7 @@ pub struct Border {
     srs: Option<Arc<Srs>>,
     keys: Vec<SigningKey>,
     sealer: Option<SigningKey>,
+    lawful: Lawful,
     tags: Option<Batv>,
 }
 
@@ -94,6 +97,7 @@ impl Border {
             srs: config.inbound.relaying.srs.clone(),
             keys: keys?,
             sealer: settings.arc.as_ref().map(load).transpose()?,
+            lawful: Lawful::new(settings.sign_seven_bit),
             tags: settings.batv.as_ref().map(Batv::new).transpose()?,
         })
     }
@@ -227,7 +231,7 @@ impl Border {
                     border.stamped(&body, &copy.rope)
                 };
                 match made {
-                    Ok(fields) => copy.rope = on_top(fields, &copy.rope),
+                    Ok(rope) => copy.rope = rope,
                     Err(error) => tracing::error!(%id, %error, "a copy goes without signature"),
                 }
             }
@@ -242,25 +246,55 @@ impl Border {
         }
     }
 
-    /// The signatures of the author's domain.
-    fn stamped(&self, body: &Body, rope: &Rope) -> Result<Vec<Bytes>, SignError> {
-        let content = Content { body: body.clone(), rope: rope.clone() };
-        let sections = Sections::read(&content)?;
-        let Some(author) = author(&sections.header) else { return Ok(Vec::new()) };
-        let now = now();
-        let keys = active(&self.keys, &author, now);
-        keys.into_iter().map(|key| dkim::field(key, &sections, now)).collect()
+    /// A message of our own as it leaves: with lines and octets that pass everywhere, so that nobody has
+    /// to change it, and signed if there is a key for its author.
+    #[must_use]
+    pub(crate) fn own(&self, message: Vec<u8>) -> Bytes {
+        let message = lawful::own(message);
+        if self.keys.is_empty() {
+            return message;
+        }
+        let rope = Rope::original(u64::try_from(message.len()).unwrap_or(u64::MAX));
+        match self.stamped(&Body::Memory(message.clone()), &rope) {
+            Ok(rope) => rope.to_bytes(&message).into(),
+            Err(error) => {
+                tracing::error!(%error, "a message of our own goes without signature");
+                message
+            }
+        }
     }
 
-    /// The next set of the ARC chain.
-    fn sealed(&self, body: &Body, rope: &Rope, marks: &Marks) -> Result<Vec<Bytes>, SignError> {
+    /// A copy with the signatures of the author's domain.
+    fn stamped(&self, body: &Body, rope: &Rope) -> Result<Rope, SignError> {
+        let content = Content { body: body.clone(), rope: rope.clone() };
+        let mut sections = Sections::read(&content)?;
+        let now = now();
+        let author = author(&sections.header);
+        let keys = author.map(|author| active(&self.keys, &author, now)).unwrap_or_default();
+        if keys.is_empty() {
+            return Ok(rope.clone());
+        }
+        let lawful = self.lawful.rope(content)?;
+        if let Some(rope) = &lawful {
+            sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
+        }
+        let fields: Result<_, _> =
+            keys.into_iter().map(|key| dkim::field(key, &sections, now)).collect();
+        Ok(on_top(fields?, lawful.as_ref().unwrap_or(rope)))
+    }
+
+    /// A copy with the next set of the ARC chain.
+    fn sealed(&self, body: &Body, rope: &Rope, marks: &Marks) -> Result<Rope, SignError> {
         let (Some(key), Some(results), Some(facts)) =
             (&self.sealer, marks.results.as_deref(), &marks.facts)
         else {
-            return Ok(Vec::new());
+            return Ok(rope.clone());
         };
         let content = Content { body: body.clone(), rope: rope.clone() };
-        arc::fields(key, &Sections::read(&content)?, &facts.arc, results, now())
+        let lawful = self.lawful.rope(content)?;
+        let rope = lawful.as_ref().unwrap_or(rope);
+        let sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
+        Ok(on_top(arc::fields(key, &sections, &facts.arc, results, now())?, rope))
     }
 }
 

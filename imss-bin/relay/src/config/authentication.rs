@@ -1,13 +1,14 @@
-//! `[authentication]`, `[[dkim]]`, `[arc]` and `[dmarc-reports]`: who others are, and what we sign.
+//! `[authentication]`, `[[dkim]]`, `[arc]`, `[batv]` and `[dmarc-reports]`: who others are, and what we sign.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use imss_core::authentication::DomainPattern;
-use imss_core::envelope::{Domain, Mailbox, Syntax};
+use imss_core::envelope::{Domain, Syntax};
 
 use super::lower::{flag_into, readable, time};
 use super::reader::{Table, Value, Wrong};
+use super::reports::{self, ReportSettings};
 
 /// How mail from outside is authenticated, and mail of our own signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct AuthenticationSettings {
     pub dkim: Vec<KeySettings>,
     /// The key that seals mail from outside.
     pub arc: Option<KeySettings>,
+    /// Whether what is signed is encoded in seven bits first.
+    pub sign_seven_bit: bool,
     /// Aggregate reports to the domains of others; `None` sends none.
     pub reports: Option<ReportSettings>,
     /// Tags in our reverse-paths (BATV); `None` tags none.
@@ -54,15 +57,6 @@ pub struct TagKeySettings {
     pub not_before: Option<u64>,
 }
 
-/// Who sends DMARC aggregate reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportSettings {
-    /// The author's address.
-    pub from: String,
-    /// Who we are, for the reader.
-    pub organisation: String,
-}
-
 /// A signing key and when it is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySettings {
@@ -87,6 +81,7 @@ impl Default for AuthenticationSettings {
             timeout: Duration::from_secs(20),
             dkim: Vec::new(),
             arc: None,
+            sign_seven_bit: false,
             reports: None,
             batv: None,
         }
@@ -98,6 +93,7 @@ pub(super) fn lower(root: &Table<'_, '_>, folder: &Path) -> AuthenticationSettin
     let mut settings = AuthenticationSettings::default();
     let table = root.table("authentication");
     flag_into(&mut settings.results, &table, "results");
+    flag_into(&mut settings.sign_seven_bit, &table, "sign-seven-bit");
     settings.name = table.read("name", |value| domain(value));
     if let Some(fields) = table.list("remove-fields", field_pattern) {
         settings.remove_fields = fields;
@@ -113,7 +109,7 @@ pub(super) fn lower(root: &Table<'_, '_>, folder: &Path) -> AuthenticationSettin
     if table.exists() {
         settings.arc = key(&table, folder, false);
     }
-    settings.reports = reports(&root.table("dmarc-reports"));
+    settings.reports = reports::dmarc(&root.table("dmarc-reports"));
     settings.batv = batv(&root.table("batv"), folder);
     settings
 }
@@ -167,29 +163,6 @@ fn field_pattern(value: &Value<'_, '_>) -> Result<String, Wrong> {
     ))
 }
 
-/// `[dmarc-reports]`: reports are sent if it is there.
-fn reports(table: &Table<'_, '_>) -> Option<ReportSettings> {
-    if !table.exists() {
-        return None;
-    }
-    let from = table.read("from", |value| {
-        let text = value.text()?;
-        let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>'));
-        match Mailbox::parse(text, Syntax::default()) {
-            Ok(_) if plain => Ok(text.to_owned()),
-            _ => Err(Wrong::new("not an address", "write \"dmarc-reports@example.com\"")),
-        }
-    });
-    let organisation = table.read("organisation", |value| match value.text()? {
-        text if !text.is_empty() && !text.chars().any(char::is_control) => Ok(text.to_owned()),
-        _ => Err(Wrong::new("not a name", "write your organisation's name on one line")),
-    });
-    table.require("from", "\"dmarc-reports@example.com\"");
-    let from = from?;
-    let domain = from.rsplit_once('@').map(|(_, domain)| domain.to_owned());
-    Some(ReportSettings { organisation: organisation.or(domain)?, from })
-}
-
 /// `[batv]`: reverse-paths are tagged if it is there.
 fn batv(table: &Table<'_, '_>, folder: &Path) -> Option<BatvSettings> {
     if !table.exists() {
@@ -228,4 +201,56 @@ fn day(value: &Value<'_, '_>) -> Result<u64, Wrong> {
     let day: jiff::civil::Date = value.text()?.parse().map_err(|_| wrong())?;
     let start = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(|_| wrong())?;
     u64::try_from(start.timestamp().as_second()).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    #[test]
+    fn every_table() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("k.pem"), "").unwrap();
+        let text = "[authentication]\nresults = false\nname = \"Auth.Example\"\n\
+            remove-fields = [\"X-Verdict\"]\ntimeout = \"5 seconds\"\n\
+            [[dkim]]\ndomain = \"example.com\"\nselector = \"s1\"\nkey = \"k.pem\"\n\
+            [[dkim]]\ndomain = \"example.com\"\nselector = \"s2\"\nkey = \"k.pem\"\n\
+            authors = [\"*.example.com\"]\nnot-before = \"1970-01-02\"\n\
+            [arc]\ndomain = \"example.com\"\nselector = \"a\"\nkey = \"k.pem\"\n\
+            [dmarc-reports]\nfrom = \"d@example.com\"\n\
+            [batv]\ndomains = [\"example.com\"]\ndays = 3\nrefuse = false\n\
+            keys = [{ number = 4, file = \"k.pem\", not-before = \"1970-01-02\" }]\n";
+        let found = parse(text, "imss.toml", folder.path()).unwrap().authentication;
+        assert!(!found.results);
+        assert_eq!(found.name.as_deref(), Some("auth.example"));
+        assert_eq!(
+            (found.remove_fields.as_slice(), found.timeout.as_secs()),
+            (&["X-Verdict".to_owned()][..], 5)
+        );
+        let [first, second] = found.dkim.as_slice() else { panic!("{:?}", found.dkim) };
+        assert_eq!(first.authors, [DomainPattern::parse("example.com").unwrap()]);
+        assert_eq!((second.not_before, first.not_before), (Some(86_400), None));
+        assert_eq!(found.arc.unwrap().selector, "a");
+        assert_eq!(found.reports.unwrap().organisation, "example.com");
+        let batv = found.batv.unwrap();
+        assert_eq!((batv.days, batv.refuse, batv.keys[0].number), (3, false, 4));
+    }
+
+    #[test]
+    fn mistakes() {
+        let cases = [
+            ("[[dkim]]\ndomain = \"example.com\"\n", "`selector` is missing"),
+            ("[arc]\ndomain = \"a b\"\n", "not a name of letters"),
+            ("[dmarc-reports]\nfrom = \"nobody\"\n", "not an address"),
+            ("[authentication]\nresluts = true\n", "did you mean `results`?"),
+            ("[authentication]\nremove-fields = [\"X Y\"]\n", "not a field name"),
+            ("[batv]\ndomains = [\"example.com\"]\n", "`keys` is missing"),
+            ("[batv]\ndomains = []\nkeys = [{ number = 10 }]\n", "number out of range"),
+        ];
+        for (text, expected) in cases {
+            let mistakes = parse(text, "imss.toml", Path::new("")).unwrap_err().to_string();
+            assert!(mistakes.contains(expected), "{text}: {mistakes}");
+        }
+    }
 }

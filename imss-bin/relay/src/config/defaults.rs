@@ -59,6 +59,7 @@ impl Default for Config {
             queue: queue::Settings::default(),
             outbound: outbound::Settings::new(hostname, default_next_hop(&data_dir)),
             outbound_tls: OutboundTls::default(),
+            tls_reports: None,
             notices: NoticeSettings::default(),
             http: Some(loopback(HTTP_PORT)),
             scan_access: None,

@@ -21,7 +21,9 @@ use super::notices::notices;
 use super::outbound::{outbound, pattern, srs};
 use super::reader::{Reader, Table, Value, Wrong};
 use super::recipients::recipients;
-use super::{Config, DnsSettings, ScanSettings, SignatureSettings, TlsFiles, doors, units};
+use super::{
+    Config, DnsSettings, ScanSettings, SignatureSettings, TlsFiles, doors, reports, units,
+};
 use crate::inbound;
 use crate::inbound::relaying::DomainSet;
 use crate::inbound::settings::{LineEnds, SessionLimits, Timeouts};
@@ -50,6 +52,7 @@ pub(super) fn lower(reader: &Reader<'_>, folder: &Path) -> Config {
     next_hops(&root, &mut config);
     let maildir = default_next_hop(&config.data_dir);
     outbound(&root, &mut config.outbound, &mut config.outbound_tls, &maildir, folder);
+    config.tls_reports = reports::tls(&root.table("tls-reports"));
     let local = config.inbound.relaying.domains.clone();
     config.inbound.relaying.srs = srs(&root.table("srs"), local, folder);
     config.notices = notices(&root.table("notices"), folder);

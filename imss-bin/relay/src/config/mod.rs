@@ -33,15 +33,15 @@ mod outbound;
 mod policy;
 mod reader;
 mod recipients;
+mod reports;
 mod units;
 
-pub use authentication::{
-    AuthenticationSettings, BatvSettings, KeySettings, ReportSettings, TagKeySettings,
-};
+pub use authentication::{AuthenticationSettings, BatvSettings, KeySettings, TagKeySettings};
 pub use defaults::default_data_dir;
 pub use imss_policy::{Mistake, Mistakes, Severity};
 pub use outbound::OutboundTls;
 pub use policy::load_policy;
+pub use reports::{ReportSettings, TlsReportSettings};
 
 /// Everything `imss.toml` says, checked.
 #[derive(Debug, Clone)]
@@ -80,6 +80,8 @@ pub struct Config {
     pub outbound: crate::outbound::Settings,
     /// How connections to other servers are secured.
     pub outbound_tls: OutboundTls,
+    /// Reports about TLS to the domains of others; `None` sends none.
+    pub tls_reports: Option<TlsReportSettings>,
     /// How delivery status notifications are written.
     pub notices: NoticeSettings,
     /// Who may hand over mail.
@@ -264,6 +266,12 @@ impl Config {
     #[must_use]
     pub fn dmarc_dir(&self) -> PathBuf {
         self.data_dir.join("dmarc")
+    }
+
+    /// Where sessions are counted for TLS reports, one file a day.
+    #[must_use]
+    pub fn tls_report_dir(&self) -> PathBuf {
+        self.data_dir.join("tls")
     }
 
     /// Where verdict records lie, one file a day.

@@ -440,3 +440,61 @@ fn how_mail_leaves() {
     assert_eq!(mistakes[0].reason, "others may read or change this password");
     assert!(mistakes[0].remedy.as_deref().unwrap().starts_with("run `chmod 600 "));
 }
+
+/// Mistakes in tables about mail of our own, with the files that they name.
+#[test]
+fn forwarding_notices_and_reports() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str, mode| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    write("srs.key", "sixteen or more letters\n", 0o600);
+    write("short.key", "short\n", 0o600);
+    write("open.key", "sixteen or more letters\n", 0o644);
+    write("empty.key", "\n", 0o600);
+    write("text", "{recipients}\n", 0o644);
+    write("bell", "\u{7}\n", 0o644);
+    write("wide", &"x".repeat(901), 0o644);
+    let good = "[srs]\ndomain = \"f.example\"\nkey-files = [\"srs.key\"]\n\
+        [notices]\nlanguage = \"ja\"\ncharset = \"iso-2022-jp\"\nfailed = \"text\"\nper-hour = 5\n\
+        [tls-reports]\nfrom = \"t@example.com\"\n";
+    let config = parse(good, "imss.toml", folder.path()).unwrap();
+    assert!(config.inbound.relaying.srs.is_some());
+    assert_eq!((config.notices.per_hour, config.notices.failed.is_some()), (5, true));
+    let reports = config.tls_reports.unwrap();
+    assert_eq!(
+        (reports.reports.organisation.as_str(), reports.post_to_private),
+        ("example.com", false)
+    );
+    let cases = [
+        ("[srs]\ndomain = \"f.example\"", "`key-files` is missing"),
+        ("[srs]\nkey-files = [\"srs.key\"]", "`domain` is missing"),
+        ("[srs]\ndomain = \"a b\"\nkey-files = [\"srs.key\"]", "not a domain"),
+        ("[srs]\ndomain = \"f.example\"\nkey-files = [\"none.key\"]", "cannot be read"),
+        ("[srs]\ndomain = \"f.example\"\nkey-files = [\"short.key\"]", "the key is too short"),
+        ("[srs]\ndomain = \"f.example\"\nkey-files = [\"open.key\"]", "others may read"),
+        ("[srs]\ndomain = \"f.example\"\nkey-files = [\"empty.key\"]", "is no password"),
+        ("[srs]\ndomian = \"f.example\"", "did you mean `domain`?"),
+        ("[srs]\ndomain = \"f.example\"\nkey-files = [\"srs.key\"]\ndays = 0", "1 to 365"),
+        ("[notices]\nlanguage = \"de\"", "unknown language"),
+        ("[notices]\ncharset = \"utf-16\"", "unknown charset"),
+        ("[notices]\nfailed = \"none\"", "cannot be read"),
+        ("[notices]\ndelayed = \"bell\"", "no plain text"),
+        ("[notices]\ndelivered = \"wide\"", "no plain text"),
+        ("[notices]\nper-hour = 0", "1 to 1000000"),
+        ("[notices]\nlangauge = \"en\"", "did you mean `language`?"),
+        ("[tls-reports]\norganisation = \"Ours\"", "`from` is missing"),
+        ("[tls-reports]\nfrom = \"nobody\"", "not an address"),
+        ("[tls-reports]\nfrom = \"t@example.com\"\norganisation = \"\"", "not a name"),
+        ("[tls-reports]\nfrom = \"t@example.com\"\npost-to-private = 1", "true or false"),
+    ];
+    for (text, expected) in cases {
+        let text = format!("{text}\n");
+        let mistakes = parse(&text, "imss.toml", folder.path()).expect_err(&text).to_string();
+        assert!(mistakes.contains(expected), "{text}: {mistakes}");
+    }
+}

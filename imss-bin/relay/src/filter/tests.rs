@@ -79,6 +79,7 @@ impl Rig {
             reverse_path: &reverse_path,
             recipient: &recipient,
             accepted: 0,
+            first: None,
         };
         self.filter.check(stage).await
     }

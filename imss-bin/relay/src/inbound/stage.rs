@@ -49,6 +49,8 @@ pub enum Stage<'a> {
         recipient: &'a ForwardPath,
         /// Recipients of the transaction that were accepted before this one.
         accepted: usize,
+        /// The first of them.
+        first: Option<&'a ForwardPath>,
     },
 }
 

@@ -42,10 +42,20 @@ impl DailyLines {
     ///
     /// The folder cannot be created, or the thread cannot be started.
     pub fn open(dir: &Path, prefix: &'static str) -> io::Result<Self> {
+        Self::bounded(dir, prefix, u64::MAX)
+    }
+
+    /// The same; lines that would make a day's file longer than `max_bytes` are lost, and counted so.
+    ///
+    /// # Errors
+    ///
+    /// As [`DailyLines::open`].
+    pub fn bounded(dir: &Path, prefix: &'static str, max_bytes: u64) -> io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let (sender, receiver) = sync_channel(WAITING_LINES);
         let lost = Arc::new(AtomicU64::new(0));
-        let writer = Writer { dir: dir.to_owned(), prefix, file: None, lost: Arc::clone(&lost) };
+        let (dir, told) = (dir.to_owned(), Arc::clone(&lost));
+        let writer = Writer { dir, prefix, max_bytes, file: None, lost: told };
         let thread = std::thread::Builder::new()
             .name(format!("log-{prefix}"))
             .spawn(move || writer.run(&receiver))?;
@@ -99,6 +109,7 @@ fn day_of(unix_millis: u64) -> Date {
 struct Writer {
     dir: PathBuf,
     prefix: &'static str,
+    max_bytes: u64,
     file: Option<(Date, File)>,
     lost: Arc<AtomicU64>,
 }
@@ -137,7 +148,14 @@ impl Writer {
 
     fn write(&mut self, batch: &mut Batch) {
         let Some(day) = batch.day.filter(|_| !batch.bytes.is_empty()) else { return };
-        let written = self.file_for(day).and_then(|mut file| file.write_all(&batch.bytes));
+        let (length, max) = (u64::try_from(batch.bytes.len()).unwrap_or(u64::MAX), self.max_bytes);
+        let written = self.file_for(day).and_then(|mut file| {
+            // Without a bound nobody needs to know how long it is.
+            if max < u64::MAX && file.metadata()?.len().saturating_add(length) > max {
+                return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+            }
+            file.write_all(&batch.bytes)
+        });
         if let Err(error) = written {
             self.file = None;
             self.lost.fetch_add(batch.lines, Ordering::Relaxed);
@@ -197,6 +215,19 @@ mod tests {
         drop(log);
         let text = std::fs::read_to_string(dir.path().join("mail-1970-01-01.jsonl")).unwrap();
         assert_eq!(text.lines().count(), 1000);
+    }
+
+    #[test]
+    fn a_day_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = DailyLines::bounded(dir.path(), "mail", 10).unwrap();
+        for _ in 0..4 {
+            log.append(0, b"line".to_vec());
+            log.sync();
+        }
+        assert_eq!(log.lost(), 2);
+        let text = std::fs::read_to_string(dir.path().join("mail-1970-01-01.jsonl")).unwrap();
+        assert_eq!(text, "line\nline\n");
     }
 
     #[test]

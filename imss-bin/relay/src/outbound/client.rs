@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hickory_resolver::TokioResolver;
-use imss_core::envelope::{Domain, ForwardPath, ReversePath};
+use imss_core::envelope::{ForwardPath, ReversePath};
 use tokio::time::{Instant, timeout};
 
+use super::fit::Fitter;
+use super::plan::{About, Plan};
 use super::pool::{Peer, Pool};
-use super::session::{Opener, Protocol, Session, Target};
-use super::tls::dane::{self, Tlsa};
-use super::tls::{Need, sts};
+use super::session::{Notes, Opener, Protocol, Session, Target};
+use super::tls::seen::{SeenFailure, SeenSession, TlsObserver, Trouble};
 use super::transaction::{Fate, Mail, Stage};
 use super::{
     Attempt, Deliverer, DestinationKey, Failure, Handover, Job, LaneLimits, NextHop, Scope, Server,
@@ -23,9 +24,11 @@ use super::{
 
 /// The delivering client. One for the whole process; it keeps the open sessions.
 pub struct Outbound {
-    settings: Settings,
-    resolver: TokioResolver,
-    tls: Tls,
+    pub(super) settings: Settings,
+    pub(super) resolver: TokioResolver,
+    pub(super) tls: Tls,
+    observer: Option<Arc<dyn TlsObserver>>,
+    fitter: Fitter,
     pool: Arc<Pool>,
     /// Servers that could not be reached, and when.
     unreachable: Mutex<HashMap<Server, Instant>>,
@@ -48,18 +51,11 @@ struct Met {
     handover: Handover,
 }
 
-/// The servers to try for some recipients of a job.
-struct Plan {
-    protocol: Protocol,
-    servers: Vec<Server>,
-    /// The recipients' domain, when the servers are its MX.
-    mx_of: Option<String>,
-    /// Whether nobody can have forged the servers' names.
-    secure: bool,
-    /// The level that the recipients' domain has, if one is set for it.
-    level: Option<TlsLevel>,
-    /// The domain's MTA-STS policy.
-    sts: Option<sts::Policy>,
+/// What is told about sessions: whose they are, and what was demanded.
+#[derive(Clone, Copy)]
+struct Watch<'a> {
+    domain: &'a str,
+    about: &'a About,
 }
 
 /// Recipients who go together: by destination and the TLS level set for their domain.
@@ -73,7 +69,15 @@ impl Outbound {
     #[must_use]
     pub fn new(settings: Settings, resolver: TokioResolver, tls: Tls) -> Self {
         let pool = Pool::new(settings.pool, settings.timeouts.quit);
-        Self { settings, resolver, tls, pool, unreachable: Mutex::default() }
+        let (fitter, unreachable) = (Fitter::new(settings.recode), Mutex::default());
+        Self { settings, resolver, tls, observer: None, fitter, pool, unreachable }
+    }
+
+    /// Tells `observer` about sessions with servers that are chosen by MX (RFC 8460).
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn TlsObserver>) -> Self {
+        self.observer = Some(observer);
+        self
     }
 
     /// Sends `job` in one transaction and gives the server's own replies: for the before-queue proxy.
@@ -119,6 +123,16 @@ impl Outbound {
         Ok(Transaction { host, recipients })
     }
 
+    /// With whom `recipient` can share a transaction: those for whom this is the same.
+    #[must_use]
+    pub fn company(
+        &self,
+        reverse_path: &ReversePath,
+        recipient: &ForwardPath,
+    ) -> (DestinationKey, Option<TlsLevel>) {
+        (self.destination(reverse_path, recipient), self.level(recipient))
+    }
+
     /// Says goodbye to all servers. Sessions in use end with their transaction.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -127,110 +141,6 @@ impl Outbound {
     fn next_hop<'a>(&'a self, job: &'a Job, recipient: &ForwardPath) -> &'a NextHop {
         let routing = &self.settings.routing;
         job.next_hop.as_ref().unwrap_or_else(|| routing.next_hop(&job.reverse_path, recipient))
-    }
-
-    /// The TLS level that is set for the recipient's domain.
-    fn level(&self, recipient: &ForwardPath) -> Option<TlsLevel> {
-        let name = recipient.mailbox()?.domain().ascii_name()?;
-        self.tls.policy.named(&name)
-    }
-
-    /// Which servers to try; `None` for a Maildir.
-    async fn plan(
-        &self,
-        next_hop: &NextHop,
-        recipient: &ForwardPath,
-    ) -> Result<Option<Plan>, Failure> {
-        let level = self.level(recipient);
-        let fixed = |protocol, servers| {
-            Ok(Some(Plan { protocol, servers, mx_of: None, secure: true, level, sts: None }))
-        };
-        let domain = match next_hop {
-            NextHop::Maildir { .. } => return Ok(None),
-            NextHop::Smtp { servers } => return fixed(Protocol::Smtp, servers.in_turn()),
-            NextHop::Smtps { servers } => return fixed(Protocol::Smtps, servers.in_turn()),
-            NextHop::Lmtp { servers } => return fixed(Protocol::Lmtp, servers.in_turn()),
-            NextHop::Mx => recipient.mailbox().map(|mailbox| mailbox.domain()),
-        };
-        match domain {
-            Some(Domain::Literal(ip)) => {
-                let port = self.settings.mx_port;
-                fixed(Protocol::Smtp, vec![Server::Tcp { host: ip.to_string(), port }])
-            }
-            Some(Domain::Name(name)) => self.plan_mx(name, level).await.map(Some),
-            None => {
-                let text = "an address without a domain has no MX";
-                Err(Failure::own((5, 1, 2), text, Scope::Recipient))
-            }
-        }
-    }
-
-    /// The MX hosts of a domain.
-    async fn plan_mx(&self, name: &str, level: Option<TlsLevel>) -> Result<Plan, Failure> {
-        let asked = level.unwrap_or(self.tls.policy.default);
-        let validating = self.tls.validating.as_ref().filter(|_| asked.asks_dane());
-        let resolver = validating.unwrap_or(&self.resolver);
-        let hosts = mx::hosts(resolver, name, &self.settings.hostname).await?;
-        let port = self.settings.mx_port;
-        let names = hosts.names.into_iter().take(self.settings.max_mx_hosts.max(1));
-        let servers = names.map(|host| Server::Tcp { host, port }).collect();
-        let sts = match &self.tls.sts {
-            Some(sts) if asked.asks_sts() => {
-                let ascii = idna::domain_to_ascii(name).unwrap_or_default();
-                sts.policy(&ascii).await
-            }
-            _ => None,
-        };
-        let secure = hosts.secure && validating.is_some();
-        let mx_of = Some(name.to_owned());
-        Ok(Plan { protocol: Protocol::Smtp, servers, mx_of, secure, level, sts })
-    }
-
-    /// What a session with one server of a plan must have.
-    async fn need(&self, plan: &Plan, server: &Server) -> Result<Need, Failure> {
-        let Server::Tcp { host, port } = server else { return Ok(Need::Clear) };
-        let at_host = self.tls.policy.named(host);
-        // A password goes to nobody who has not proved to be its server, unless that is asked for
-        // by this server's name: what a recipient's domain needs is another matter.
-        let level = if self.settings.credentials_for(host, *port).is_some() {
-            at_host.unwrap_or(TlsLevel::Verified)
-        } else {
-            plan.level.or(at_host).unwrap_or(self.tls.policy.default)
-        };
-        let later = |text: String| {
-            let host = Some(host.clone());
-            Failure { host, code: None, enhanced: (4, 7, 5), text, scope: Scope::Destination }
-        };
-        match level {
-            TlsLevel::Off => return Ok(Need::Clear),
-            TlsLevel::Required => return Ok(Need::Required),
-            TlsLevel::Verified => return Ok(Need::Verified),
-            _ => {}
-        }
-        if level.asks_dane()
-            && plan.secure
-            && let Some(resolver) = &self.tls.validating
-        {
-            match dane::tlsa(resolver, host, *port).await {
-                Tlsa::Usable(associations) => return Ok(Need::Dane(associations)),
-                Tlsa::Unusable if level == TlsLevel::DaneOnly => {
-                    return Err(later("none of the TLSA records can be used".to_owned()));
-                }
-                Tlsa::Unusable => return Ok(Need::Required),
-                Tlsa::Unknown(why) => return Err(later(format!("TLSA records: {why}"))),
-                Tlsa::Absent => {}
-            }
-        }
-        if level == TlsLevel::DaneOnly {
-            return Err(later("there are no TLSA records that DNSSEC vouches for".to_owned()));
-        }
-        match &plan.sts {
-            Some(policy) if policy.mode == sts::Mode::Enforce && !policy.allows(host) => {
-                Err(later("the domain's MTA-STS policy does not name this host".to_owned()))
-            }
-            Some(policy) if policy.mode == sts::Mode::Enforce => Ok(Need::Verified),
-            _ => Ok(Need::Opportunistic),
-        }
     }
 
     /// The servers of a plan, those that could not be reached lately last.
@@ -261,8 +171,8 @@ impl Outbound {
 
     /// Sends to those recipients of `job` whose numbers are in `wanted`. Gives as many results.
     async fn send(&self, job: &Job, wanted: Vec<usize>, plan: &Plan) -> Vec<Met> {
-        let survey = match fit::survey(&job.content).await {
-            Ok(survey) => survey,
+        let looked = match fit::look(&job.content).await {
+            Ok(looked) => looked,
             Err(failure) => return wanted.iter().map(|_| own(failure.clone())).collect(),
         };
         let nowhere = || Failure::own((4, 4, 4), "no server to try", Scope::Destination);
@@ -270,9 +180,13 @@ impl Outbound {
         // Positions in `wanted` that still need somebody to take them.
         let mut open: Vec<usize> = (0..wanted.len()).collect();
         for server in self.in_reach(plan) {
-            let need = match self.need(plan, &server).await {
+            let (need, about) = self.need(plan, &server, looked.tls_required).await;
+            let watch = plan.mx_of.as_deref().zip(about.as_ref());
+            let watch = watch.map(|(domain, about)| Watch { domain, about });
+            let need = match need {
                 Ok(need) => need,
                 Err(failure) => {
+                    self.tell(watch, &server, &Notes::default(), None);
                     for at in &open {
                         if let Some(place) = results.get_mut(*at) {
                             *place = own(failure.clone());
@@ -291,9 +205,9 @@ impl Outbound {
                     parameters: &job.parameters,
                     recipients: chosen.collect(),
                     content: &job.content,
-                    survey,
+                    survey: looked.survey,
                 };
-                let met = self.exchange(&peer, &mail, plan.mx_of.as_deref()).await;
+                let met = self.exchange(&peer, &mail, plan.mx_of.as_deref(), watch).await;
                 let more = met.iter().any(|met| matches!(met.fate, Fate::Accepted(_)))
                     && met.iter().any(|met| is_too_many(&met.fate));
                 let mut left = Vec::new();
@@ -318,7 +232,13 @@ impl Outbound {
     }
 
     /// One transaction with one server.
-    async fn exchange(&self, peer: &Peer, mail: &Mail<'_>, domain: Option<&str>) -> Vec<Met> {
+    async fn exchange(
+        &self,
+        peer: &Peer,
+        mail: &Mail<'_>,
+        domain: Option<&str>,
+        watch: Option<Watch<'_>>,
+    ) -> Vec<Met> {
         let all = |failure: Failure| -> Vec<Met> {
             mail.recipients.iter().map(|_| own(failure.clone())).collect()
         };
@@ -332,7 +252,7 @@ impl Outbound {
                 return met;
             }
         }
-        let opened = self.open(peer).await;
+        let opened = self.open(peer, watch).await;
         self.remember(&peer.server, opened.is_ok());
         let session = match opened {
             Ok(session) => session,
@@ -348,9 +268,7 @@ impl Outbound {
 
     async fn run(&self, peer: &Peer, mut session: Session, mail: &Mail<'_>) -> Vec<Met> {
         let timeouts = &self.settings.timeouts;
-        let recode = self.settings.recode;
-        let fitted = fit::fit(mail.content, mail.survey, session.capabilities, recode).await;
-        let fitted = match fitted {
+        let fitted = match self.fitter.fit(mail, session.capabilities, &session.host).await {
             Ok(fitted) => fitted,
             Err(failure) => {
                 self.pool.put(peer, session);
@@ -358,7 +276,7 @@ impl Outbound {
             }
         };
         let recipients = mail.recipients.clone();
-        let content = fitted.as_ref().unwrap_or(mail.content);
+        let content = fitted.as_ref().map_or(mail.content, |fitted| &fitted.content);
         let mail = &Mail { content, recipients, ..*mail };
         let ended = timeout(timeouts.transaction, session.transaction(mail, timeouts)).await;
         let fates = ended.unwrap_or_else(|_| {
@@ -378,16 +296,22 @@ impl Outbound {
     }
 
     /// Opens a session at the first address that gives one.
-    async fn open(&self, peer: &Peer) -> Result<Session, Failure> {
+    async fn open(&self, peer: &Peer, watch: Option<Watch<'_>>) -> Result<Session, Failure> {
         let (settings, tls, protocol) = (&self.settings, &self.tls, peer.protocol);
         let opener = Opener { settings, tls, protocol, need: &peer.need };
+        let mut notes = Notes::default();
         let (name, port) = match &peer.server {
-            Server::Unix { path } => return opener.open(Target::Unix(path)).await,
+            Server::Unix { path } => return opener.open(Target::Unix(path), &mut notes).await,
             Server::Tcp { host, port } => (host, *port),
         };
         let mut last = Failure::own((4, 4, 4), "the host has no address", Scope::Destination);
         for address in mx::addresses(&self.resolver, name, port).await? {
-            match opener.open(Target::Tcp { name, address }).await {
+            notes = Notes::default();
+            let opened = opener.open(Target::Tcp { name, address }, &mut notes).await;
+            if let Some(outcome) = notes.outcome.take() {
+                self.tell(watch, &peer.server, &notes, Some(outcome));
+            }
+            match opened {
                 Ok(session) => return Ok(session),
                 // A server that was reached says more than one that was not.
                 Err(failure) if failure.enhanced.1 == 4 && last.host.is_some() => {}
@@ -395,6 +319,38 @@ impl Outbound {
             }
         }
         Err(last)
+    }
+
+    /// Tells what became of TLS in one session; without an outcome there was none.
+    fn tell(
+        &self,
+        watch: Option<Watch<'_>>,
+        server: &Server,
+        notes: &Notes,
+        outcome: Option<Result<(), Trouble>>,
+    ) {
+        let (Some(observer), Some(watch), Server::Tcp { host, .. }) =
+            (&self.observer, watch, server)
+        else {
+            return;
+        };
+        let found = watch.about.trouble.clone().or_else(|| outcome.and_then(Result::err));
+        let failure = found.map(|trouble| SeenFailure {
+            trouble,
+            host: host.clone(),
+            helo: notes.helo.clone(),
+            ip: notes.ip,
+            own_ip: notes.own_ip,
+        });
+        let policy = watch.about.policy.clone();
+        let domain = idna::domain_to_ascii(watch.domain).unwrap_or_default();
+        observer.session(SeenSession { domain, policy, failure });
+    }
+
+    /// Tells that there is no session with any server of `domain`.
+    pub(super) fn tell_of(&self, domain: &str, about: &About) {
+        let server = Server::Tcp { host: domain.to_owned(), port: self.settings.mx_port };
+        self.tell(Some(Watch { domain, about }), &server, &Notes::default(), None);
     }
 
     /// Delivers to one recipient's Maildir.

@@ -1,21 +1,40 @@
 //! Makes a message fit for the server it goes to: legal lines, and no octets that the server does not
-//! take (RFC 5322 §2.1.1, RFC 6152 §3).
+//! take (RFC 5322 §2.1.1, RFC 6152 §3, RFC 6531 §3.2).
 //!
 //! In: a copy and what the server offers. Out: nothing to do, the copy encoded anew, or why it cannot
-//! go. A copy is looked at in one pass, and held in memory only if it must change.
+//! go. A copy is looked at in one pass, and held in memory only if it must change. All copies that are
+//! encoded anew share [`MEMORY_BYTES`]; one that finds no room for a while is tried again later.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use imss_core::edit::Rope;
-use imss_core::edit::legal::{Survey, Wire, legal};
+use imss_core::edit::legal::{Legal, Survey, Wire, legal};
 use imss_core::limits::Limits;
 use imss_core::message::Message;
+use memchr::memmem;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
+use super::plan::TlsRequired;
 use super::session::Capabilities;
+use super::transaction::Mail;
 use super::{Failure, Scope};
 use crate::spool::body::{Body, Content};
 
-/// Octets of a message that is still encoded anew: it takes several times this much memory.
-const MAX_RECODED: u64 = 128 << 20;
+/// Octets of a message that is still encoded anew.
+const MAX_RECODED: u64 = MEMORY_BYTES / MEMORY_PER_OCTET;
+/// Memory that encoding takes per octet of a message.
+const MEMORY_PER_OCTET: u64 = 4;
+/// Memory for all messages that are encoded anew.
+const MEMORY_BYTES: u64 = 256 << 20;
+/// Octets one permit stands for.
+const PERMIT_BYTES: u64 = 64 << 10;
+/// How long a message waits for memory, with a session open.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Octets of a header section that are searched.
+const MAX_HEADER: usize = 64 << 10;
 
 /// What is done with what should not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,71 +47,228 @@ pub enum Recode {
     Never,
 }
 
+/// What one pass over a message found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Looked {
+    pub(super) survey: Survey,
+    /// What its sender thinks of TLS.
+    pub(super) tls_required: TlsRequired,
+}
+
 /// Looks at all octets of `content`.
 ///
 /// # Errors
 ///
 /// It cannot be read.
-pub(super) async fn survey(content: &Content) -> Result<Survey, Failure> {
-    let survey = match &content.body {
+pub(super) async fn look(content: &Content) -> Result<Looked, Failure> {
+    let looked = match &content.body {
         // A small one is looked at faster than a thread is found.
-        Body::Memory(_) => look(content),
+        Body::Memory(_) => pass(content),
         Body::File { .. } => {
             let content = content.clone();
-            let work = tokio::task::spawn_blocking(move || look(&content));
+            let work = tokio::task::spawn_blocking(move || pass(&content));
             work.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
         }
     };
-    survey.map_err(|error| unread(&error))
+    looked.map_err(|error| unread(&error))
 }
 
-fn look(content: &Content) -> std::io::Result<Survey> {
-    let mut survey = Survey::default();
+fn pass(content: &Content) -> std::io::Result<Looked> {
+    let (mut survey, mut header) = (Survey::default(), Some(Vec::new()));
+    let mut tls_required = TlsRequired::AsPolicies;
     for chunk in content.chunks() {
-        survey.push(&chunk?);
+        let chunk = chunk?;
+        survey.push(&chunk);
+        let Some(start) = &mut header else { continue };
+        let room = MAX_HEADER.saturating_sub(start.len());
+        start.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+        if start.len() >= MAX_HEADER || memmem::find(start, b"\r\n\r\n").is_some() {
+            tls_required = required_by(start);
+            header = None;
+        }
     }
-    Ok(survey)
+    if let Some(start) = header {
+        tls_required = required_by(&start);
+    }
+    Ok(Looked { survey, tls_required })
+}
+
+/// What `TLS-Required` says in a header section (RFC 8689 §4).
+fn required_by(start: &[u8]) -> TlsRequired {
+    let end = memmem::find(start, b"\r\n\r\n").unwrap_or(start.len());
+    let header = start.get(..end).unwrap_or_default();
+    let says_no = header.split(|octet| *octet == b'\n').any(|line| {
+        let name = line.get(..13).unwrap_or_default();
+        name.eq_ignore_ascii_case(b"TLS-Required:")
+            && line.get(13..).unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"no")
+    });
+    if says_no { TlsRequired::No } else { TlsRequired::AsPolicies }
 }
 
 fn unread(error: &dyn std::error::Error) -> Failure {
     Failure::own((4, 3, 0), format!("cannot read the message: {error}"), Scope::Message)
 }
 
-/// The copy as this server may have it; `None` if that is what it is.
-///
-/// # Errors
-///
-/// It cannot be made to fit, or cannot be read.
-pub(super) async fn fit(
-    content: &Content,
-    survey: Survey,
-    capabilities: Capabilities,
+/// Encodes messages anew.
+#[derive(Debug)]
+pub(super) struct Fitter {
     recode: Recode,
-) -> Result<Option<Content>, Failure> {
-    let seven_bit = survey.is_eight_bit() && !capabilities.eight_bit_mime;
-    if recode == Recode::Never || !(survey.has_long_lines() || seven_bit) {
-        return Ok(None);
+    memory: Arc<Semaphore>,
+}
+
+/// A message encoded anew, and the memory it takes.
+#[derive(Debug)]
+pub(super) struct Fitted {
+    pub(super) content: Content,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl Fitter {
+    pub(super) fn new(recode: Recode) -> Self {
+        Self { recode, memory: Arc::new(Semaphore::new(permits(MEMORY_BYTES))) }
     }
-    let never = |text: &str| Failure::own((5, 6, 3), text, Scope::Message);
-    if content.len() > MAX_RECODED {
-        return Err(never(
-            "the message has lines that are too long, and is too large to be changed",
-        ));
+
+    /// The copy as this server may have it; `None` if that is what it is.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made to fit, or cannot be read.
+    pub(super) async fn fit(
+        &self,
+        mail: &Mail<'_>,
+        capabilities: Capabilities,
+        host: &str,
+    ) -> Result<Option<Fitted>, Failure> {
+        let (content, survey) = (mail.content, mail.survey);
+        let wire = match (survey.is_eight_bit(), capabilities) {
+            (true, Capabilities { eight_bit_mime: false, .. }) => Wire::SevenBit,
+            (true, Capabilities { smtputf8: false, .. }) => Wire::AsciiHeader,
+            _ => Wire::EightBit,
+        };
+        if self.recode == Recode::Never || !(survey.has_long_lines() || wire != Wire::EightBit) {
+            return Ok(None);
+        }
+        if content.len() > MAX_RECODED {
+            if wire == Wire::AsciiHeader && !survey.has_long_lines() {
+                tracing::warn!(host, "a message is too large to look for octets in its fields");
+                return Ok(None);
+            }
+            return Err(never(
+                (5, 6, 3),
+                "the message has lines that are too long, and is too large to be changed",
+            ));
+        }
+        let mut memory = self.memory(content.len()).await?;
+        let legal = recoded(content.clone(), wire).await.map_err(|error| unread(&error))?;
+        let Some(Recoded { legal, breaks }) = legal else { return Ok(None) };
+        if legal.signed_is_not && self.recode == Recode::RefuseSigned {
+            let text = "a signed part needs another encoding, which would break its signature";
+            return Err(never((5, 6, 3), text));
+        }
+        if legal.header_is_not && mail.parameters.smtputf8 {
+            let text = "the header section is in UTF-8, the server does not offer SMTPUTF8";
+            return Err(never((5, 6, 7), text));
+        }
+        let needs = (legal.signed_is_not, legal.header_is_not);
+        if needs.0 || needs.1 || breaks {
+            let (signed, header) = needs;
+            tracing::warn!(host, breaks, signed, header, "a message was encoded anew for a server");
+        }
+        let octets = Bytes::from(legal.octets);
+        let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
+        // What the work took is free again; the result stays until it is sent.
+        let surplus = memory.num_permits().saturating_sub(permits(length));
+        drop(memory.split(surplus));
+        let content = Content { body: Body::Memory(octets), rope: Rope::original(length) };
+        Ok(Some(Fitted { content, _memory: memory }))
     }
-    let wire = if seven_bit { Wire::SevenBit } else { Wire::EightBit };
-    let content = content.clone();
+
+    /// Room for encoding so many octets.
+    async fn memory(&self, octets: u64) -> Result<OwnedSemaphorePermit, Failure> {
+        let wanted = octets.saturating_mul(MEMORY_PER_OCTET).min(MEMORY_BYTES);
+        let wanted = u32::try_from(permits(wanted)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.memory).acquire_many_owned(wanted);
+        match timeout(PATIENCE, room).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => {
+                let text = "too many messages are being encoded anew just now";
+                Err(Failure::own((4, 3, 1), text, Scope::Message))
+            }
+        }
+    }
+}
+
+/// What came of encoding anew.
+struct Recoded {
+    legal: Legal,
+    /// Whether there is a signature over the whole message that does not hold any more.
+    breaks: bool,
+}
+
+/// `None` if nothing changes, and nothing is wrong.
+async fn recoded(content: Content, wire: Wire) -> std::io::Result<Option<Recoded>> {
     let work = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
         let mut raw = Vec::new();
         for chunk in content.chunks() {
             raw.extend_from_slice(&chunk?);
         }
-        Ok(legal(&Message::parse(Bytes::from(raw), &Limits::default()), wire))
+        let raw = Bytes::from(raw);
+        let message = Message::parse(raw.clone(), &Limits::default());
+        let legal = legal(&message, wire);
+        let is_same = legal.octets == raw;
+        if is_same && !legal.signed_is_not && !legal.header_is_not {
+            return Ok(None);
+        }
+        let breaks = !is_same
+            && ["DKIM-Signature", "ARC-Seal"].iter().any(|name| message.field(name).is_some());
+        Ok(Some(Recoded { legal, breaks }))
     });
-    let legal = work.await.map_err(|error| unread(&error))?.map_err(|error| unread(&error))?;
-    if legal.signed_is_not && recode == Recode::RefuseSigned {
-        return Err(never("a signed part needs another encoding, which would break its signature"));
+    work.await.map_err(std::io::Error::other)?
+}
+
+fn never(enhanced: (u8, u16, u16), text: &str) -> Failure {
+    Failure::own(enhanced, text, Scope::Message)
+}
+
+fn permits(octets: u64) -> usize {
+    usize::try_from(octets.div_ceil(PERMIT_BYTES)).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The room is shared, a message larger than all of it takes all, and what is let go is there for
+    /// whoever waits.
+    #[tokio::test]
+    async fn memory_is_shared() {
+        let fitter = Fitter::new(Recode::PassSigned);
+        let all = fitter.memory(MAX_RECODED).await.expect("room");
+        assert_eq!(fitter.memory.available_permits(), 0);
+        let waits = fitter.memory(u64::MAX);
+        tokio::pin!(waits);
+        let still = tokio::select! {
+            biased;
+            _ = &mut waits => false,
+            () = std::future::ready(()) => true,
+        };
+        assert!(still, "nothing is left");
+        drop(all);
+        let all = waits.await.expect("room again");
+        assert_eq!(all.num_permits(), permits(MEMORY_BYTES));
     }
-    let octets = Bytes::from(legal.octets);
-    let length = u64::try_from(octets.len()).unwrap_or(u64::MAX);
-    Ok(Some(Content { body: Body::Memory(octets), rope: Rope::original(length) }))
+
+    #[test]
+    fn what_senders_think_of_tls() {
+        let cases = [
+            ("said", "TLS-Required: No\r\nSubject: x\r\n\r\n", TlsRequired::No),
+            ("in any case", "Subject: x\r\ntls-required:no\r\n\r\n", TlsRequired::No),
+            ("something else", "TLS-Required: Yes\r\n\r\n", TlsRequired::AsPolicies),
+            ("in the body", "Subject: x\r\n\r\nTLS-Required: No\r\n", TlsRequired::AsPolicies),
+            ("not at all", "", TlsRequired::AsPolicies),
+        ];
+        for (name, text, expected) in cases {
+            assert_eq!(required_by(text.as_bytes()), expected, "{name}");
+        }
+    }
 }

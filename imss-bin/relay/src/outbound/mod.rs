@@ -23,6 +23,7 @@ mod data;
 mod fit;
 mod maildir;
 mod mx;
+mod plan;
 mod pool;
 mod reply;
 mod route;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::reply::{RawReply, ServerReply};
 use super::sasl::{self, Credentials, Login, Mechanism, Offered};
 use super::settings::Settings;
+use super::tls::seen::{Trouble, TroubleKind};
 use super::tls::{Need, Tls};
 use super::wire::{Wire, WireError};
 use super::{Failure, Scope};
@@ -70,6 +71,19 @@ pub(super) enum Target<'a> {
     Unix(&'a Path),
 }
 
+/// What is noticed while a session is opened, for TLS reports.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// The server's address.
+    pub(super) ip: Option<IpAddr>,
+    /// Our address.
+    pub(super) own_ip: Option<IpAddr>,
+    /// What the server calls itself.
+    pub(super) helo: Option<String>,
+    /// What became of TLS; `None` if it did not come to that.
+    pub(super) outcome: Option<Result<(), Trouble>>,
+}
+
 /// Opens sessions.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Opener<'a> {
@@ -99,7 +113,11 @@ impl From<WireError> for OpenError {
 
 impl Opener<'_> {
     /// Opens a session with `target`.
-    pub(super) async fn open(&self, target: Target<'_>) -> Result<Session, Failure> {
+    pub(super) async fn open(
+        &self,
+        target: Target<'_>,
+        notes: &mut Notes,
+    ) -> Result<Session, Failure> {
         let host = match target {
             Target::Tcp { name, address } if name.parse::<IpAddr>().is_ok() => {
                 format!("[{}]:{}", address.ip(), address.port())
@@ -108,11 +126,12 @@ impl Opener<'_> {
             Target::Unix(path) => path.display().to_string(),
         };
         let host: Arc<str> = host.into();
-        let first = self.try_open(target, &host, self.need).await;
+        let first = self.try_open(target, &host, self.need, notes).await;
         let opened = match first {
             // Half-broken TLS is worse than none when none would do: begin anew in clear.
-            Err((OpenError::Wire(_), true)) if *self.need == Need::Opportunistic => {
-                self.try_open(target, &host, &Need::Clear).await
+            Err((OpenError::Wire(error), true)) if self.need.may_be_clear() => {
+                tracing::debug!(%host, %error, "TLS failed; another try in clear");
+                self.try_open(target, &host, &Need::Clear, &mut Notes::default()).await
             }
             other => other,
         };
@@ -130,9 +149,10 @@ impl Opener<'_> {
         target: Target<'_>,
         host: &Arc<str>,
         need: &Need,
+        notes: &mut Notes,
     ) -> Result<Session, (OpenError, bool)> {
         let before_tls = |error: OpenError| (error, false);
-        let mut session = self.greet(target, host).await.map_err(before_tls)?;
+        let mut session = self.greet(target, host, notes).await.map_err(before_tls)?;
         if *need == Need::Clear || session.secured {
             return Ok(session);
         }
@@ -141,27 +161,33 @@ impl Opener<'_> {
             let reply = session.wire.command("STARTTLS", limit).await;
             let reply = reply.map_err(|error| before_tls(error.into()))?;
             if reply.is_positive() {
-                let secured = self.upgrade(session, target, need).await;
+                let secured = self.upgrade(session, target, need, notes).await;
                 return secured.map_err(|error| (error, true));
             }
             format!("STARTTLS refused: {}", reply.to_server_reply())
         } else {
             "STARTTLS is not offered".to_owned()
         };
-        if *need != Need::Opportunistic {
+        notes.outcome = Some(Err(Trouble::new(TroubleKind::StarttlsNotSupported, &refusal)));
+        if !need.may_be_clear() {
             return Err(before_tls(OpenError::NoTls(refusal)));
         }
         Ok(session)
     }
 
-    async fn greet(&self, target: Target<'_>, host: &Arc<str>) -> Result<Session, OpenError> {
+    async fn greet(
+        &self,
+        target: Target<'_>,
+        host: &Arc<str>,
+        notes: &mut Notes,
+    ) -> Result<Session, OpenError> {
         let timeouts = &self.settings.timeouts;
-        let connected = timeout(timeouts.connect, connect(target)).await;
+        let connected = timeout(timeouts.connect, connect(target, notes)).await;
         let mut wire =
             connected.map_err(|_| WireError::TimedOut(timeouts.connect))?.map_err(WireError::Io)?;
         let secured = self.protocol == Protocol::Smtps;
         if secured {
-            wire = self.handshake(wire, target, self.need).await?;
+            wire = self.handshake(wire, target, self.need, notes).await?;
         }
         let greeting = wire.reply(timeouts.greeting).await?;
         if greeting.code != 220 {
@@ -169,6 +195,7 @@ impl Opener<'_> {
         }
         let greeting = greeting.to_server_reply();
         let greeting_name = greeting.text.split(' ').next().unwrap_or_default().to_lowercase();
+        notes.helo = Some(greeting_name.chars().take(255).collect());
         let mut session = Session {
             wire,
             protocol: self.protocol,
@@ -207,8 +234,9 @@ impl Opener<'_> {
         session: Session,
         target: Target<'_>,
         need: &Need,
+        notes: &mut Notes,
     ) -> Result<Session, OpenError> {
-        let wire = self.handshake(session.wire, target, need).await?;
+        let wire = self.handshake(session.wire, target, need, notes).await?;
         let capabilities = Capabilities::default();
         let mut session = Session { wire, capabilities, secured: true, ..session };
         self.hello(&mut session).await?;
@@ -220,6 +248,7 @@ impl Opener<'_> {
         wire: Wire,
         target: Target<'_>,
         need: &Need,
+        notes: &mut Notes,
     ) -> Result<Wire, OpenError> {
         let name = match target {
             Target::Tcp { name, address } => ServerName::try_from(name.to_owned())
@@ -228,10 +257,22 @@ impl Opener<'_> {
                 return Err(OpenError::NoTls("no TLS over a socket file".to_owned()));
             }
         };
-        let config = self.tls.config(need).ok_or_else(|| {
+        let is_test = *need == Need::Testing;
+        let (config, doubt) = match is_test.then(|| self.tls.lenient()).flatten() {
+            Some((config, doubt)) => (Some(config), Some(doubt)),
+            None => (self.tls.config(need), None),
+        };
+        let config = config.ok_or_else(|| {
             OpenError::NoTls("no certificate authority is known on this machine".to_owned())
         })?;
-        Ok(wire.start_tls(config, name, self.settings.timeouts.hello).await?)
+        let limit = self.settings.timeouts.hello;
+        let secured = wire.start_tls(config, name, limit).await;
+        notes.outcome = Some(match &secured {
+            Ok(_) => doubt.and_then(|doubt| doubt.take()).map_or(Ok(()), Err),
+            Err(WireError::Tls(error)) => Err(Trouble::of_handshake(error)),
+            Err(other) => Err(Trouble::new(TroubleKind::ValidationFailure, &other.to_string())),
+        });
+        Ok(secured?)
     }
 
     /// With whom to log in at `target`, if we are to.
@@ -280,10 +321,12 @@ fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
     Ok(octets)
 }
 
-async fn connect(target: Target<'_>) -> std::io::Result<Wire> {
+async fn connect(target: Target<'_>, notes: &mut Notes) -> std::io::Result<Wire> {
     match target {
         Target::Tcp { address, .. } => {
             let stream = TcpStream::connect(address).await?;
+            notes.ip = Some(address.ip());
+            notes.own_ip = stream.local_addr().ok().map(|own| own.ip());
             stream.set_nodelay(true)?;
             Ok(Wire::new(stream))
         }

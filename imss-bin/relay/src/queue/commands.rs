@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imss_core::ids::QueueId;
 
 use super::bodies;
-use super::index::{Entry, Forgive, is_store};
+use super::index::{CopyState, Entry, Forgive, is_store};
 use super::view::{QueueCounts, QueueEntry};
 use super::{CommandError, Queue};
 use crate::outbound::NextHop;
@@ -113,20 +113,26 @@ impl Queue {
     /// - [`CommandError::Spool`] if the journal is closed.
     pub fn hold(&self, id: QueueId, reason: &str) -> Result<(), CommandError> {
         let reason = reason.to_owned();
-        self.each_copy(id, |copy| Change::Held { id, copy, reason: reason.clone() })?;
+        self.each_copy(id, |copy, _| Change::Held { id, copy, reason: reason.clone() })?;
         let mut index = self.inner.index();
         let news = index.entries.get(&id).map(|entry| entry.news(false));
         index.news.extend(news.into_iter().flatten());
         Ok(())
     }
 
-    /// Lets a held message go. A copy that policy held goes to its next hop.
+    /// Lets a held message go. A copy that policy held goes to its next hop. From now on a held copy is as
+    /// old as its release: time in which nobody tried does not count against it.
     ///
     /// # Errors
     ///
     /// As [`Queue::hold`].
     pub fn release(&self, id: QueueId) -> Result<(), CommandError> {
-        self.each_copy(id, |copy| Change::Released { id, copy })
+        let now = self.inner.now();
+        self.each_copy(id, |copy, state| {
+            // What was not held gets no new age by a release.
+            let at_unix_millis = if state.held.is_some() { now } else { 0 };
+            Change::Released { id, copy, at_unix_millis }
+        })
     }
 
     /// Removes a message without telling its reverse-path.
@@ -154,7 +160,7 @@ impl Queue {
     ///
     /// As [`Queue::hold`].
     pub fn route(&self, id: QueueId, next_hop: Option<&NextHop>) -> Result<(), CommandError> {
-        self.each_copy(id, |copy| Change::Routed { id, copy, next_hop: next_hop.cloned() })?;
+        self.each_copy(id, |copy, _| Change::Routed { id, copy, next_hop: next_hop.cloned() })?;
         self.retry(id)
     }
 
@@ -172,7 +178,11 @@ impl Queue {
         QueueCounts { journal_bytes: journal.bytes(), healthy: journal.is_healthy(), ..counts }
     }
 
-    fn each_copy(&self, id: QueueId, change: impl Fn(u16) -> Change) -> Result<(), CommandError> {
+    fn each_copy(
+        &self,
+        id: QueueId,
+        change: impl Fn(u16, &CopyState) -> Change,
+    ) -> Result<(), CommandError> {
         self.inner.journal.check()?;
         let changes: Vec<Change> = {
             let index = self.inner.index();
@@ -180,7 +190,7 @@ impl Queue {
             let copies = (0_u16..).zip(&entry.copies);
             copies
                 .filter(|(_, copy)| !is_store(&copy.destination))
-                .map(|(copy, _)| change(copy))
+                .map(|(copy, state)| change(copy, state))
                 .collect()
         };
         self.inner.change(&changes, Vec::new())?;

@@ -32,6 +32,8 @@ pub(super) struct CopyState {
     pub(super) reverse_path: ReversePath,
     pub(super) destination: Destination,
     pub(super) held: Option<String>,
+    /// When it was released, in milliseconds since 1970; 0 if it never was held.
+    pub(super) released_unix_millis: u64,
     pub(super) slots: Vec<Slot>,
 }
 
@@ -139,8 +141,13 @@ impl CopyState {
             // Something must be left to do, or the copy would never be stored.
             slots.push(slot(ForwardPath::Postmaster));
         }
-        let reverse_path = copy.reverse_path.clone();
-        Self { reverse_path, destination: copy.destination.clone(), held, slots }
+        Self {
+            reverse_path: copy.reverse_path.clone(),
+            destination: copy.destination.clone(),
+            held,
+            released_unix_millis: 0,
+            slots,
+        }
     }
 }
 
@@ -216,7 +223,7 @@ impl Entry {
             }
             changes.push(match &state.held {
                 Some(reason) => Change::Held { id, copy, reason: reason.clone() },
-                None => Change::Released { id, copy },
+                None => Change::Released { id, copy, at_unix_millis: state.released_unix_millis },
             });
         }
         changes
@@ -263,9 +270,12 @@ impl Entry {
                     copy.held = Some(reason.clone());
                 }
             }
-            Change::Released { copy, .. } => {
+            Change::Released { copy, at_unix_millis, .. } => {
                 if let Some(copy) = self.copies.get_mut(usize::from(*copy)) {
                     copy.held = None;
+                    if *at_unix_millis > 0 {
+                        copy.released_unix_millis = *at_unix_millis;
+                    }
                     if matches!(copy.destination, Destination::Hold { .. }) {
                         copy.destination = Destination::NextHop;
                     }

@@ -2,8 +2,9 @@
 //! after failures that concern the whole destination. After a pause one job goes first, to try.
 //!
 //! A destination has few jobs until one of them came to an end without such a failure, and all
-//! destinations of which that is not known share half of the jobs: however many there are that hang,
-//! mail for others finds room.
+//! destinations of which that is not known share half of the jobs, those that failed last a quarter.
+//! Those that work share three quarters. Where half of a share is used, a destination that uses it
+//! already gets hardly more: however many there are that hang, mail for others finds room.
 //!
 //! Plain data, no clock: every call is told the time.
 
@@ -53,10 +54,11 @@ pub(super) struct Lanes {
     pauses: BTreeSet<(u64, LaneKey)>,
     limit: usize,
     /// Jobs at once for all destinations that are not known to work.
-    unproven_limit: usize,
-    unproven_running: usize,
-    /// Lanes that wait for such a job to end.
-    stalled: VecDeque<LaneKey>,
+    unproven: Share,
+    /// The same for those of them that failed last.
+    failing: Share,
+    /// Jobs at once for all destinations that work.
+    proven_share: Share,
     /// Destinations whose lanes are gone, and when they last worked.
     proven: HashMap<LaneKey, u64>,
     retry: Vec<Duration>,
@@ -78,13 +80,55 @@ struct Lane {
     not_before: u64,
     /// How its running jobs began: so many while it was not known to work.
     unproven_running: usize,
+    /// And so many while it failed.
+    failing_running: usize,
+}
+
+/// Jobs that several destinations share.
+#[derive(Debug, Default)]
+struct Share {
+    limit: usize,
+    /// What one of them may have when half of it is used.
+    in_crowd: usize,
+    running: usize,
+    /// Lanes that wait for one of them to end.
+    waiting: VecDeque<LaneKey>,
+}
+
+impl Share {
+    fn new(limit: usize, in_crowd: usize) -> Self {
+        Self { limit: limit.max(1), in_crowd, ..Self::default() }
+    }
+
+    /// Whether a lane that has `running` jobs may have another.
+    fn has_room(&self, running: usize) -> bool {
+        // One that is alone takes nothing from anybody.
+        let is_crowded = self.running >= (self.limit / 2).max(1) && self.running > running;
+        self.running < self.limit && !(is_crowded && running >= self.in_crowd)
+    }
+
+    fn begin(&mut self) {
+        self.running = self.running.saturating_add(1);
+    }
+
+    /// A job has ended: those who wait may try.
+    fn end(&mut self, runnable: &mut VecDeque<LaneKey>) {
+        self.running = self.running.saturating_sub(1);
+        runnable.append(&mut self.waiting);
+    }
 }
 
 impl Lanes {
     /// At most `limit` jobs for a destination, of `jobs` in all.
     pub(super) fn new(limit: usize, jobs: usize, retry: Vec<Duration>) -> Self {
-        let unproven_limit = (jobs / 2).max(1);
-        Self { limit: limit.max(1), unproven_limit, retry, ..Self::default() }
+        Self {
+            limit: limit.max(1),
+            unproven: Share::new(jobs / 2, 1),
+            failing: Share::new(jobs / 4, 1),
+            proven_share: Share::new(jobs.saturating_sub(jobs / 4), UNPROVEN_JOBS),
+            retry,
+            ..Self::default()
+        }
     }
 
     /// Adds a parcel. `limits` are those of its destination, asked for when its lane begins.
@@ -115,16 +159,32 @@ impl Lanes {
             if !lane.may_start(&key, limit, now) {
                 continue;
             }
-            if !lane.proven && self.unproven_running >= self.unproven_limit {
+            let is_failing = !lane.proven && lane.failures > 0;
+            let full = if key == LaneKey::Store {
+                None
+            } else if lane.proven {
+                Some(&mut self.proven_share).filter(|share| !share.has_room(lane.running))
+            } else if is_failing && !self.failing.has_room(lane.failing_running) {
+                Some(&mut self.failing)
+            } else {
+                Some(&mut self.unproven).filter(|share| !share.has_room(lane.unproven_running))
+            };
+            if let Some(share) = full {
                 lane.listed = true;
-                self.stalled.push_back(key);
+                share.waiting.push_back(key);
                 continue;
             }
             let Some(parcel) = lane.ready.pop_front() else { continue };
             lane.running = lane.running.saturating_add(1);
+            if is_failing {
+                lane.failing_running = lane.failing_running.saturating_add(1);
+                self.failing.begin();
+            }
             if !lane.proven {
                 lane.unproven_running = lane.unproven_running.saturating_add(1);
-                self.unproven_running = self.unproven_running.saturating_add(1);
+                self.unproven.begin();
+            } else if key != LaneKey::Store {
+                self.proven_share.begin();
             }
             if let Some(pause) = lane.limits.pause {
                 lane.not_before = now.saturating_add(millis(pause));
@@ -142,10 +202,15 @@ impl Lanes {
     pub(super) fn finish(&mut self, key: &LaneKey, failed: bool, now: u64) -> Option<Duration> {
         let lane = self.lanes.get_mut(key)?;
         lane.running = lane.running.saturating_sub(1);
+        if lane.failing_running > 0 {
+            lane.failing_running = lane.failing_running.saturating_sub(1);
+            self.failing.end(&mut self.runnable);
+        }
         if lane.unproven_running > 0 {
             lane.unproven_running = lane.unproven_running.saturating_sub(1);
-            self.unproven_running = self.unproven_running.saturating_sub(1);
-            self.runnable.append(&mut self.stalled);
+            self.unproven.end(&mut self.runnable);
+        } else if *key != LaneKey::Store {
+            self.proven_share.end(&mut self.runnable);
         }
         let mut begun = None;
         lane.proven = !failed || *key == LaneKey::Store;
@@ -389,6 +454,57 @@ mod tests {
         lanes.finish(&dead, true, 0);
         assert!(lanes.start(0).is_some(), "the next of them");
         assert!(lanes.start(0).is_none());
+    }
+
+    /// When all pauses are over.
+    const LATER: u64 = u64::MAX / 2;
+
+    /// Starts all that may start, and says how many of them go to `key`.
+    fn started_to(lanes: &mut Lanes, key: &LaneKey) -> usize {
+        let started = std::iter::from_fn(|| lanes.start(LATER).map(|(key, _, _)| key));
+        started.filter(|one| one == key).count()
+    }
+
+    #[test]
+    fn one_that_nobody_knows_finds_room_beside_many_that_hang() {
+        let hanging = |n: u16| destination(&format!("hangs{n}.example"));
+        let good = destination("good.example");
+        let settings = crate::queue::Settings::default();
+        let fresh = || Lanes::new(settings.per_destination, settings.jobs, Vec::new());
+        // Fifty with more mail than there are jobs.
+        let fill = |lanes: &mut Lanes| {
+            for number in 0..50 {
+                (0..50).for_each(|one| push(lanes, &hanging(number), number * 50 + one));
+            }
+        };
+        let mut unknown = fresh();
+        fill(&mut unknown);
+        let mut known = fresh();
+        for number in 0..50 {
+            push(&mut known, &hanging(number), number);
+            known.start(0);
+            known.finish(&hanging(number), false, 0);
+        }
+        fill(&mut known);
+        let mut failing = fresh();
+        for number in 0..300 {
+            push(&mut failing, &hanging(number), number);
+            push(&mut failing, &hanging(number), number);
+            failing.start(0);
+            failing.finish(&hanging(number), true, 0);
+        }
+        failing.resume(LATER);
+        for (name, lanes) in [
+            ("that nobody knows", &mut unknown),
+            ("that worked", &mut known),
+            ("that failed", &mut failing),
+        ] {
+            assert_eq!(started_to(lanes, &good), 0, "{name}");
+            (0..5).for_each(|one| push(lanes, &good, 9_000 + one));
+            assert!(started_to(lanes, &good) > 0, "{name}");
+            lanes.finish(&good, false, 0);
+            assert!(started_to(lanes, &good) > 0, "{name}: the next, once it works");
+        }
     }
 
     #[test]

@@ -34,6 +34,8 @@ struct Packed {
     message: Arc<Accepted>,
     destination: Destination,
     places: Vec<Taken>,
+    /// When it came in, or was released.
+    since_unix_millis: u64,
 }
 
 /// One recipient of a parcel, as it was when the job began.
@@ -108,7 +110,9 @@ async fn pack(inner: &Arc<Inner>, parcel: &Parcel) -> Result<Option<Packed>, Spo
         places.push(Taken { place, attempts: slot.attempts, delay_told: slot.delay_told });
     }
     let destination = copy.destination.clone();
-    Ok((!places.is_empty()).then_some(Packed { message, destination, places }))
+    let since_unix_millis = message.received_unix_millis.max(copy.released_unix_millis);
+    let packed = Packed { message, destination, places, since_unix_millis };
+    Ok((!packed.places.is_empty()).then_some(packed))
 }
 
 /// The message cannot be read now: another attempt later.
@@ -204,9 +208,9 @@ fn outcome(
 ) -> Outcome {
     let settings = &inner.settings;
     let now = inner.now();
-    let received = packed.message.received_unix_millis;
-    let age = now.saturating_sub(received);
-    let until_unix_millis = received.saturating_add(millis(settings.expire));
+    let since = packed.since_unix_millis;
+    let age = now.saturating_sub(since);
+    let until_unix_millis = since.saturating_add(millis(settings.expire));
     let notify = recipient(copy, taken.place).and_then(|recipient| recipient.parameters.notify);
     let is_wanted = |cause: Cause| match (cause, notify) {
         (Cause::Delivered | Cause::Relayed | Cause::Expanded, notify) => {

@@ -30,6 +30,44 @@ async fn eight_bits_only_where_they_are_taken() {
 }
 
 #[tokio::test]
+async fn utf8_in_fields_only_where_it_is_taken() {
+    let raw = "From: René <r@x.example>\r\nSubject: Voilà\r\nMIME-Version: 1.0\r\n\
+        Content-Type: text/plain; charset=utf-8\r\n\r\nVoilà\r\n";
+    let named = "From: René <rené@x.example>\r\nSubject: x\r\n\r\nHello.\r\n";
+    let (from, subject) =
+        ("From: =?UTF-8?B?UmVuw6k=?= <r@x.example>", "Subject: =?UTF-8?B?Vm9pbMOg?=");
+    let all = "250-x\r\n250-SMTPUTF8\r\n250 8BITMIME\r\n";
+    let eight = "250-x\r\n250 8BITMIME\r\n";
+    let cases = [
+        ("taken", all, raw, false, "ok Relayed", "From: René <r@x.example>", "Voilà"),
+        ("not taken", eight, raw, false, "ok Relayed", from, "Voilà"),
+        ("not taken, and declared", eight, raw, true, "ok Relayed", subject, "Voilà"),
+        ("seven bits", "250 x\r\n", raw, true, "ok Relayed", subject, "Voil=C3=A0"),
+        ("an address that is declared", eight, named, true, "never 5.6.7", "", ""),
+        (
+            "an address that is not",
+            eight,
+            named,
+            false,
+            "ok Relayed",
+            "From: René <rené@x.example>",
+            "Hello.",
+        ),
+    ];
+    for (name, hello, raw, declared, expected, field, line) in cases {
+        let server = Scripted::start(vec![script(hello)]).await;
+        let mut job = job(&["u@example.com"], raw);
+        job.parameters.smtputf8 = declared;
+        let attempts = client(settings(&server.hop("smtp"))).deliver(job).await;
+        assert_eq!(short(&attempts), [expected], "{name}: {attempts:?}");
+        let seen = server.seen();
+        for wanted in [field, line].iter().filter(|wanted| !wanted.is_empty()) {
+            assert!(seen.iter().any(|one| one == wanted), "{name}: {wanted} in {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn lines_are_never_too_long() {
     let long = format!("Subject: a\r\n\r\n{}\r\n", "word ".repeat(1_000));
     let server = Scripted::start(vec![script("250 x\r\n")]).await;

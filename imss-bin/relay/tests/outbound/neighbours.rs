@@ -10,7 +10,7 @@ use imss_core::envelope::{
     ForwardPath, MailParameters, RcptParameters, Recipient, ReversePath, Syntax,
 };
 use imss_core::ids::QueueId;
-use imss_relay::outbound::{NextHop, Outbound, Tls, TlsLevel};
+use imss_relay::outbound::{NextHop, Outbound, Settings, Tls, TlsLevel};
 use imss_relay::quarantine::Quarantine;
 use imss_relay::queue::{self, Event, Hooks, Observer, Queue, Silent};
 use imss_relay::spool::body::Body;
@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::Step::{Data, DataThenClose, Reply, Say};
-use crate::support::{MESSAGE, Scripted, resolver, settings};
+use crate::support::{MESSAGE, Scripted, Step, resolver, settings};
 
 #[derive(Default)]
 struct Seen(Mutex<Vec<String>>);
@@ -76,11 +76,75 @@ async fn silent() -> u16 {
     port
 }
 
+/// A queue that delivers by `settings`, and what was seen of it.
+struct Running {
+    queue: Queue,
+    seen: Arc<Seen>,
+    stop: CancellationToken,
+    worker: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Running {
+    fn start(settings: Settings, jobs: usize) -> Self {
+        let tls = Tls::unverified(TlsLevel::Off).expect("TLS");
+        let outbound = Arc::new(Outbound::new(settings, resolver(), tls));
+        let folder = tempfile::tempdir().expect("a folder");
+        let grace = Duration::from_millis(10);
+        let settings = queue::Settings { jobs, grace, ..queue::Settings::default() };
+        let (queue, _) = Queue::open(&folder.path().join("spool"), settings).expect("a spool");
+        let (seen, stop) = (Arc::new(Seen::default()), CancellationToken::new());
+        let hooks = Hooks { observer: Arc::clone(&seen) as _, notifier: Arc::new(Silent) };
+        let worker = {
+            let (queue, stop) = (queue.clone(), stop.clone());
+            let store = Quarantine::new(folder.path());
+            tokio::spawn(async move { queue.run(outbound, store, hooks, stop).await })
+        };
+        Self { queue, seen, stop, worker, _folder: folder }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.worker.await.expect("the worker ends");
+    }
+}
+
+/// By MX to servers that are silent, besides those domains that have a server of their own.
+async fn beside_silent(servers: &[(&str, &Scripted)]) -> Settings {
+    let mut settings = settings("mx");
+    settings.mx_port = silent().await;
+    settings.timeouts.greeting = Duration::from_secs(600);
+    settings.pool.idle = Duration::ZERO;
+    for (domain, server) in servers {
+        let hop: NextHop = server.hop("smtp").parse().expect("a next hop");
+        settings.routing.by_domain.insert((*domain).to_owned(), hop);
+    }
+    settings
+}
+
+fn talk(end: Step) -> Vec<Step> {
+    let ok = "250 ok\r\n";
+    vec![Say("220 x\r\n"), Reply(ok), Reply(ok), Reply(ok), Reply("354 go\r\n"), end]
+}
+
+/// Fifty that hang, with more mail than there are deliveries, and then one that nobody knows yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_new_finds_room() {
+    let good = Scripted::start(vec![talk(Data("250 ok\r\n"))]).await;
+    let settings = beside_silent(&[("good.example", &good)]).await;
+    let running = Running::start(settings, queue::Settings::default().jobs);
+    let hanging = (0..600_u16).map(|n| message(100 + n, &format!("u@[127.0.0.{}]", 10 + n % 50)));
+    running.queue.submit(hanging.collect()).await.expect("stored");
+    for number in 1..20 {
+        running.queue.submit(vec![message(number, "u@good.example")]).await.expect("stored");
+    }
+    running.seen.wait("u@good.example delivered", 19).await;
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_works_is_not_kept_waiting() {
     let ok = "250 ok\r\n";
-    let talk =
-        |end| vec![Say("220 x\r\n"), Reply(ok), Reply(ok), Reply(ok), Reply("354 go\r\n"), end];
     let good = Scripted::start(vec![talk(Data(ok))]).await;
     let liar = Scripted::start(vec![talk(DataThenClose)]).await;
     let grey = Scripted::start(vec![vec![
@@ -91,29 +155,9 @@ async fn one_that_works_is_not_kept_waiting() {
         Reply("503 no\r\n"),
     ]])
     .await;
-    let mut settings = settings("mx");
-    settings.mx_port = silent().await;
-    settings.timeouts.greeting = Duration::from_secs(600);
-    settings.pool.idle = Duration::ZERO;
-    for (domain, server) in
-        [("good.example", &good), ("liar.example", &liar), ("grey.example", &grey)]
-    {
-        let hop: NextHop = server.hop("smtp").parse().expect("a next hop");
-        settings.routing.by_domain.insert(domain.to_owned(), hop);
-    }
-    let tls = Tls::unverified(TlsLevel::Off).expect("TLS");
-    let outbound = Arc::new(Outbound::new(settings, resolver(), tls));
-    let folder = tempfile::tempdir().expect("a folder");
-    let grace = Duration::from_millis(10);
-    let settings = queue::Settings { jobs: 8, grace, ..queue::Settings::default() };
-    let (queue, _) = Queue::open(&folder.path().join("spool"), settings).expect("a spool");
-    let (seen, stop) = (Arc::new(Seen::default()), CancellationToken::new());
-    let hooks = Hooks { observer: Arc::clone(&seen) as _, notifier: Arc::new(Silent) };
-    let worker = {
-        let (queue, stop) = (queue.clone(), stop.clone());
-        let store = Quarantine::new(folder.path());
-        tokio::spawn(async move { queue.run(outbound, store, hooks, stop).await })
-    };
+    let servers = [("good.example", &good), ("liar.example", &liar), ("grey.example", &grey)];
+    let running = Running::start(beside_silent(&servers).await, 8);
+    let (queue, seen) = (&running.queue, &running.seen);
     queue.submit(vec![message(1, "u@good.example")]).await.expect("stored");
     seen.wait("u@good.example delivered", 1).await;
     for (number, to) in [(2, "u@liar.example"), (3, "u@grey.example")] {
@@ -127,6 +171,5 @@ async fn one_that_works_is_not_kept_waiting() {
         queue.submit(vec![message(number, "u@good.example")]).await.expect("stored");
     }
     seen.wait("u@good.example delivered", 21).await;
-    stop.cancel();
-    worker.await.expect("the worker ends");
+    running.stop().await;
 }

@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, TcpListener as StdListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::dnssec::TrustAnchors;
+use imss_relay::outbound::tls::seen::{SeenSession, TlsObserver};
 use imss_relay::outbound::tls::sts::Sts;
 use imss_relay::outbound::{Deliverer, Outbound, Tls, TlsLevel, TlsPolicy};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -26,6 +27,32 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::{MESSAGE, job, resolver, settings, short};
 use crate::tls::{serve, upgrade};
+
+/// What was told for TLS reports.
+#[derive(Default)]
+struct Told(Mutex<Vec<SeenSession>>);
+
+impl TlsObserver for Told {
+    fn session(&self, seen: SeenSession) {
+        self.0.lock().expect("no panic").push(seen);
+    }
+}
+
+impl Told {
+    /// All since the last call, in short: `sts ok`, `tlsa certificate-not-trusted`.
+    fn take(&self) -> Vec<String> {
+        let all = std::mem::take(&mut *self.0.lock().expect("no panic"));
+        let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let one = |seen: &SeenSession| {
+            let policy = word(serde_json::to_value(seen.policy.kind).expect("a word"));
+            let trouble = seen.failure.as_ref().map_or("ok".to_owned(), |failure| {
+                word(serde_json::to_value(failure.trouble.kind).expect("a word"))
+            });
+            format!("{policy} {trouble}")
+        };
+        all.iter().map(one).collect()
+    }
+}
 
 /// An authority of our own.
 struct Authority {
@@ -255,6 +282,73 @@ async fn certificates_of_known_authorities() {
     }
 }
 
+/// Domain, level, what becomes of mail, and what is told about the session.
+const DANE: [(&str, &str, TlsLevel, &str, &str); 15] = [
+    ("the server's certificate", "server.test", TlsLevel::Dane, "ok Relayed", "tlsa ok"),
+    ("an alias of it", "alias.test", TlsLevel::DaneOnly, "ok Relayed", "tlsa ok"),
+    ("the authority's certificate", "anchor.test", TlsLevel::DaneOnly, "ok Relayed", "tlsa ok"),
+    (
+        "the authority's, for another name",
+        "misnamed.test",
+        TlsLevel::Dane,
+        "later 4.7.5",
+        "tlsa certificate-host-mismatch",
+    ),
+    ("another key", "other.test", TlsLevel::Dane, "later 4.7.5", "tlsa certificate-not-trusted"),
+    (
+        "another key, at `auto`",
+        "other.test",
+        TlsLevel::Auto,
+        "later 4.7.5",
+        "tlsa certificate-not-trusted",
+    ),
+    (
+        "another key, where DANE is not asked for",
+        "other.test",
+        TlsLevel::Required,
+        "ok Relayed",
+        "no-policy-found ok",
+    ),
+    (
+        "records that cannot be used",
+        "unusable.test",
+        TlsLevel::Dane,
+        "ok Relayed",
+        "tlsa tlsa-invalid",
+    ),
+    ("no records", "plain.test", TlsLevel::Dane, "ok Relayed", "no-policy-found ok"),
+    (
+        "no records where they are demanded",
+        "plain.test",
+        TlsLevel::DaneOnly,
+        "later 4.7.5",
+        "tlsa dane-required",
+    ),
+    (
+        "an unsigned zone has no DANE",
+        "insecure",
+        TlsLevel::Dane,
+        "ok Relayed",
+        "no-policy-found ok",
+    ),
+    (
+        "an unsigned zone where it is demanded",
+        "insecure",
+        TlsLevel::DaneOnly,
+        "later 4.7.5",
+        "tlsa dane-required",
+    ),
+    ("a forged zone", "forged", TlsLevel::Dane, "later 4.4.3", "tlsa dnssec-invalid"),
+    ("no such domain, proved", "none.test", TlsLevel::Dane, "never 5.1.2", ""),
+    (
+        "what is demanded here only is in no report",
+        "plain.test",
+        TlsLevel::Verified,
+        "later 4.7.5",
+        "",
+    ),
+];
+
 #[tokio::test]
 async fn dane_with_a_real_name_server() {
     let authority = Authority::new();
@@ -280,50 +374,53 @@ async fn dane_with_a_real_name_server() {
         format!("@ MX 10 mx\nmx A 127.0.0.1\n_{port}._tcp.mx TLSA 3 1 1 {}\n", "00".repeat(32));
     let bind = Bind::start(&root, &wrong, &wrong);
     bind.ready().await;
-    let cases = [
-        ("the server's certificate", "server.test", TlsLevel::Dane, "ok Relayed"),
-        ("an alias of it", "alias.test", TlsLevel::DaneOnly, "ok Relayed"),
-        ("the authority's certificate", "anchor.test", TlsLevel::DaneOnly, "ok Relayed"),
-        ("the authority's, for another name", "misnamed.test", TlsLevel::Dane, "later 4.7.5"),
-        ("another key", "other.test", TlsLevel::Dane, "later 4.7.5"),
-        ("another key, at `auto`", "other.test", TlsLevel::Auto, "later 4.7.5"),
-        (
-            "another key, where DANE is not asked for",
-            "other.test",
-            TlsLevel::Required,
-            "ok Relayed",
-        ),
-        ("records that cannot be used", "unusable.test", TlsLevel::Dane, "ok Relayed"),
-        ("no records", "plain.test", TlsLevel::Dane, "ok Relayed"),
-        ("no records where they are demanded", "plain.test", TlsLevel::DaneOnly, "later 4.7.5"),
-        ("an unsigned zone has no DANE", "insecure", TlsLevel::Dane, "ok Relayed"),
-        ("an unsigned zone where it is demanded", "insecure", TlsLevel::DaneOnly, "later 4.7.5"),
-        ("a forged zone", "forged", TlsLevel::Dane, "later 4.4.3"),
-        ("no such domain, proved", "none.test", TlsLevel::Dane, "never 5.1.2"),
-    ];
-    for (name, domain, level, expected) in cases {
+    let told = Arc::new(Told::default());
+    for (name, domain, level, expected, seen) in DANE {
         let tls = Tls::by_policy(policy(level), Vec::new()).expect("TLS");
         let mut settings = settings("mx");
         settings.mx_port = port;
         let tls = tls.with_dane(bind.resolver(true));
         let client = Outbound::new(settings, bind.resolver(false), tls);
+        let client = client.with_observer(Arc::clone(&told) as _);
         let attempts = client.deliver(job(&[&format!("u@{domain}")], MESSAGE)).await;
         assert_eq!(short(&attempts), [expected], "{name}: {attempts:?}");
+        assert_eq!(told.take().concat(), seen, "{name}");
     }
 }
 
 const STS: &str =
     "version: STSv1\nmode: enforce\nmx: mx.listed.test\nmx: *.wild.test\nmax_age: 604800\n";
 
-#[tokio::test]
-async fn mta_sts_with_a_real_web_server() {
-    let authority = Authority::new();
-    let hosts = ["mx.listed.test", "a.wild.test", "mx.unlisted.test"];
-    let port = mail_server(authority.acceptor(&authority.leaf(&hosts))).await;
-    let webs =
-        ["listed", "wild", "unlisted", "misnamed"].map(|name| format!("mta-sts.{name}.test"));
-    let webs: Vec<&str> = webs.iter().map(String::as_str).collect();
-    let (web, asked) = web_server(authority.acceptor(&authority.leaf(&webs)), STS).await;
+const TESTING: &str = "version: STSv1\nmode: testing\nmx: *.testing.test\nmax_age: 604800\n";
+
+/// Web servers with policies, one for each kind.
+struct Webs {
+    good: (u16, Arc<AtomicUsize>),
+    testing: u16,
+    page: u16,
+}
+
+impl Webs {
+    async fn start(authority: &Authority) -> Self {
+        let hosts = |names: &[&str]| -> Vec<String> {
+            names.iter().map(|name| format!("mta-sts.{name}.test")).collect()
+        };
+        let acceptor = |hosts: Vec<String>| {
+            let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+            authority.acceptor(&authority.leaf(&hosts))
+        };
+        let good = acceptor(hosts(&["listed", "wild", "unlisted", "misnamed"]));
+        let testing = acceptor(hosts(&["testing", "lax"]));
+        Self {
+            good: web_server(good, STS).await,
+            testing: web_server(testing, TESTING).await.0,
+            page: web_server(acceptor(hosts(&["page"])), "<html>").await.0,
+        }
+    }
+}
+
+/// Domains with policies, and their hosts.
+fn sts_zone() -> String {
     let mut root = String::new();
     for (domain, host) in [
         ("listed", "mx.listed.test"),
@@ -331,15 +428,30 @@ async fn mta_sts_with_a_real_web_server() {
         ("unlisted", "mx.unlisted.test"),
         ("misnamed", "b.wild.test"),
         ("noweb", "mx.unlisted.test"),
+        ("page", "mx.unlisted.test"),
+        ("testing", "mx.testing.test"),
+        ("lax", "other.testing.test"),
+        ("stray", "mx.unlisted.test"),
     ] {
         let _ = writeln!(root, "{domain}.test. MX 10 {host}.\n{host}. A 127.0.0.1");
         let _ = writeln!(root, "_mta-sts.{domain}.test. TXT \"v=STSv1; id=1;\"");
         let _ = writeln!(root, "mta-sts.{domain}.test. A 127.0.0.1");
     }
-    let bind = Bind::start(&root, "", "");
+    root
+}
+
+#[tokio::test]
+async fn mta_sts_with_a_real_web_server() {
+    let authority = Authority::new();
+    let hosts = ["mx.listed.test", "a.wild.test", "mx.unlisted.test", "mx.testing.test"];
+    let port = mail_server(authority.acceptor(&authority.leaf(&hosts))).await;
+    let webs = Webs::start(&authority).await;
+    let (web, asked) = (webs.good.0, Arc::clone(&webs.good.1));
+    let bind = Bind::start(&sts_zone(), "", "");
     bind.ready().await;
     let folder = TempDir::new().expect("a folder");
     let roots = vec![authority.certificate.clone()];
+    let told = Arc::new(Told::default());
     let client = |web: u16| {
         let sts =
             Sts::new(bind.resolver(false), folder.path().to_owned(), &roots).expect("a client");
@@ -347,20 +459,51 @@ async fn mta_sts_with_a_real_web_server() {
         let mut settings = settings("mx");
         settings.mx_port = port;
         Outbound::new(settings, bind.resolver(false), tls.with_sts(Arc::new(sts.with_port(web))))
+            .with_observer(Arc::clone(&told) as _)
     };
     let first = client(web);
+    let (testing, page) = (client(webs.testing), client(webs.page));
+    let nobody = client(free_port());
     let cases = [
-        ("listed, with the right certificate", "listed", "ok Relayed"),
-        ("by a wildcard", "wild", "ok Relayed"),
-        ("a host that is not listed", "unlisted", "later 4.7.5"),
-        ("listed, with a certificate for others", "misnamed", "later 4.7.5"),
-        ("a web server whose certificate is for others gives no policy", "noweb", "ok Relayed"),
+        ("listed, with the right certificate", &first, "listed", "ok Relayed", "sts ok"),
+        ("by a wildcard", &first, "wild", "ok Relayed", "sts ok"),
+        ("a host that is not listed", &first, "unlisted", "later 4.7.5", "sts validation-failure"),
+        (
+            "listed, with a certificate for others",
+            &first,
+            "misnamed",
+            "later 4.7.5",
+            "sts certificate-host-mismatch",
+        ),
+        (
+            "a web server whose certificate is for others gives no policy",
+            &first,
+            "noweb",
+            "ok Relayed",
+            "sts sts-webpki-invalid",
+        ),
+        ("a page that is no policy", &page, "page", "ok Relayed", "sts sts-policy-invalid"),
+        ("no web server", &nobody, "stray", "ok Relayed", "sts sts-policy-fetch-error"),
+        ("a policy on trial, kept", &testing, "testing", "ok Relayed", "sts ok"),
+        (
+            "a policy on trial, not kept",
+            &testing,
+            "lax",
+            "ok Relayed",
+            "sts certificate-host-mismatch",
+        ),
     ];
-    for (name, domain, expected) in cases {
+    for (name, client, domain, expected, seen) in cases {
         let recipient = format!("u@{domain}.test");
-        let attempts = first.deliver(job(&[&recipient], MESSAGE)).await;
+        let attempts = client.deliver(job(&[&recipient], MESSAGE)).await;
         assert_eq!(short(&attempts), [expected], "{name}: {attempts:?}");
+        assert_eq!(told.take().concat(), seen, "{name}");
     }
+    // A report on broken TLS gets through in spite of it, and is in no report itself (RFC 8460 §3).
+    let report = format!("TLS-Required: No\r\n{MESSAGE}");
+    let attempts = first.deliver(job(&["u@unlisted.test"], report)).await;
+    assert_eq!(short(&attempts), ["ok Relayed"], "{attempts:?}");
+    assert_eq!(told.take().concat(), "");
     let before = asked.load(Ordering::SeqCst);
     let attempts = first.deliver(job(&["u@unlisted.test"], MESSAGE)).await;
     assert_eq!(short(&attempts), ["later 4.7.5"]);

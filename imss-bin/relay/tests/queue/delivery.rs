@@ -198,6 +198,38 @@ async fn hold_release_route_and_delete() {
 }
 
 #[tokio::test]
+async fn held_mail_is_as_old_as_its_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let script: &[_] = &[later(Scope::Recipient), later(Scope::Recipient)];
+    let deliverer = Scripted::new(&[("by-rule@example.com", script)]);
+    let settings = Settings { delay_notice: None, cache_bytes: 0, ..on(&clock) };
+    let day = 24 * HOUR;
+    let running = Running::start(dir.path(), settings.clone(), &deliverer);
+    let hold = Destination::Hold { reason: "looks odd".to_owned() };
+    let by_rule = message(1, b"x", vec![copy(&["by-rule@example.com"], hold)]);
+    running.queue.submit(vec![by_rule]).await.unwrap();
+    running.notes.wait(1).await;
+    clock.advance(&running.queue, 20 * day);
+    running.queue.release(id(1)).unwrap();
+    let events = running.notes.wait(2).await;
+    assert!(events.contains(&"by-rule@example.com deferred".to_owned()), "{events:?}");
+    running.stop().await;
+
+    // The time of the release is in the journal, also after old segments went.
+    let running = Running::start(dir.path(), settings, &deliverer);
+    running.queue.compact().unwrap();
+    // A release of what is not held gives no new time.
+    running.queue.release(id(1)).unwrap();
+    clock.advance(&running.queue, 6 * day);
+    let events = running.notes.wait(1).await;
+    assert!(events.contains(&"by-rule@example.com expired".to_owned()), "{events:?}");
+    running.drained().await;
+    assert_eq!(running.notes.reports.lock().unwrap()[0].recipients[0].cause, Cause::Expired);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_slow_next_hop_is_waited_for_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let deliverer = Arc::new(Scripted { pace: Duration::from_millis(200), ..Scripted::default() });

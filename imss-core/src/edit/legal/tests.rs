@@ -118,6 +118,7 @@ proptest! {
         pieces in proptest::collection::vec(
             prop_oneof![
                 "[a-zA-Z0-9 =.é-]{0,40}",
+                "\r\n(From|Subject|Content-Disposition|Received): [a-z<>(),:;@=\"\\\\é ]{0,40}",
                 Just("\r\n".to_owned()),
                 Just("\n".to_owned()),
                 Just("\r\n\r\n".to_owned()),
@@ -139,6 +140,12 @@ proptest! {
         }
         // Again changes nothing.
         prop_assert_eq!(made(&legal.octets, Wire::EightBit).octets, legal.octets);
+        let plain = made(raw.as_bytes(), Wire::AsciiHeader);
+        prop_assert!(!has_long_line(&plain.octets));
+        let message = Message::parse(Bytes::from(plain.octets.clone()), &Limits::default());
+        let is_ascii = |part: &Part| message.part(part.header_range()).is_ascii();
+        prop_assert!(plain.header_is_not || message.parts().iter().all(is_ascii));
+        prop_assert_eq!(made(&plain.octets, Wire::AsciiHeader).octets, plain.octets);
         let mut survey = Survey::default();
         raw.as_bytes().chunks(7).for_each(|chunk| survey.push(chunk));
         prop_assert!(survey.has_long_lines() || !has_long_line(raw.as_bytes()));

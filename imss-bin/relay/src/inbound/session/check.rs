@@ -32,7 +32,8 @@ impl Session {
             Pending::Rcpt { recipient } => {
                 let Transaction { reverse_path, recipients, .. } = self.transaction.as_ref()?;
                 let (recipient, accepted) = (&recipient.path, recipients.len());
-                Some(Stage::Rcpt { client, role, reverse_path, recipient, accepted })
+                let first = recipients.first().map(|first| &first.path);
+                Some(Stage::Rcpt { client, role, reverse_path, recipient, accepted, first })
             }
         }
     }

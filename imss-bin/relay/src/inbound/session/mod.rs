@@ -147,6 +147,8 @@ struct Transaction {
 struct Counts {
     messages: u32,
     errors: u32,
+    /// Recipients of the transaction who are to be sent to by themselves.
+    apart: usize,
     idle: u32,
     login_failures: u32,
 }
@@ -326,6 +328,12 @@ impl Session {
             self.phase = Phase::Closed;
             return Event::Close;
         }
+        // Nothing that a client does wrong: it cannot know who goes with whom.
+        let comes_alone = reply.code == 451 && reply.enhanced == Some((4, 5, 3));
+        if comes_alone && self.counts.apart < self.settings.limits.recipients {
+            self.counts.apart = self.counts.apart.saturating_add(1);
+            return Event::Continue;
+        }
         self.counts.errors = self.counts.errors.saturating_add(1);
         if self.counts.errors < self.settings.limits.errors {
             return Event::Continue;
@@ -338,6 +346,7 @@ impl Session {
         self.forwarded = None;
         self.transaction = None;
         self.transfer = None;
+        self.counts.apart = 0;
     }
 
     fn protocol(&self, parameters: &MailParameters) -> Protocol {

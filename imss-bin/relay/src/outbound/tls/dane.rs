@@ -4,6 +4,7 @@
 //! signatures is whole count; an unsigned zone has no DANE; anything that should be signed and is not,
 //! or that nobody can answer, is [`Tlsa::Unknown`], and the mail waits.
 
+use std::fmt;
 use std::sync::Arc;
 
 use hickory_resolver::TokioResolver;
@@ -49,6 +50,21 @@ pub(super) enum Data {
     Whole(Vec<u8>),
     Sha256(Vec<u8>),
     Sha512(Vec<u8>),
+}
+
+impl fmt::Display for Association {
+    /// As in a zone file, which is how reports have it (RFC 8460 §4.4).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let usage = if self.usage == Usage::Anchor { 2 } else { 3 };
+        let selector = u8::from(self.selector == Selector::Key);
+        let (matching, octets) = match &self.data {
+            Data::Whole(octets) => (0, octets),
+            Data::Sha256(octets) => (1, octets),
+            Data::Sha512(octets) => (2, octets),
+        };
+        write!(f, "{usage} {selector} {matching} ")?;
+        octets.iter().try_for_each(|octet| write!(f, "{octet:02X}"))
+    }
 }
 
 /// What DNS says about a host.

@@ -15,10 +15,12 @@ use rustls::pki_types::CertificateDer;
 
 use super::route::names_of;
 use dane::Association;
+use seen::Doubt;
 use sts::Sts;
-use verify::{AnyCertificate, DaneVerifier};
+use verify::{AnyCertificate, DaneVerifier, Lenient};
 
 pub(super) mod dane;
+pub mod seen;
 pub mod sts;
 mod verify;
 
@@ -29,6 +31,8 @@ pub struct Tls {
     unverified: Arc<ClientConfig>,
     /// Takes certificates of known authorities; `None` if there are none to know.
     verified: Option<Arc<ClientConfig>>,
+    /// Who knows them.
+    authorities: Option<Arc<dyn ServerCertVerifier>>,
     pub(super) policy: TlsPolicy,
     /// A resolver that validates (RFC 4035); `None` if nothing asks for DANE.
     pub(super) validating: Option<TokioResolver>,
@@ -73,6 +77,8 @@ pub(super) enum Need {
     Clear,
     /// TLS if it is to be had.
     Opportunistic,
+    /// The same; the certificate is looked at for the report only (RFC 8461 §5).
+    Testing,
     /// TLS.
     Required,
     /// TLS with a certificate of a known authority.
@@ -104,6 +110,7 @@ impl Tls {
         Ok(Self {
             unverified: client_config(Arc::new(AnyCertificate(provider)))?,
             verified: None,
+            authorities: None,
             policy: TlsPolicy { default: level, by_name: HashMap::new() },
             validating: None,
             sts: None,
@@ -119,8 +126,8 @@ impl Tls {
         policy: TlsPolicy,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, rustls::Error> {
-        let verified = match verify::authorities(roots.clone()) {
-            Ok(verifier) => Some(client_config(verifier)?),
+        let authorities = match verify::authorities(roots.clone()) {
+            Ok(verifier) => Some(verifier),
             // A machine without authorities can still send at every other level.
             Err(error) if roots.is_empty() => {
                 tracing::warn!(%error, "no certificate authority is known: `verify` cannot succeed");
@@ -128,8 +135,9 @@ impl Tls {
             }
             Err(error) => return Err(error),
         };
+        let verified = authorities.clone().map(client_config).transpose()?;
         let unverified = Self::unverified(policy.default)?;
-        Ok(Self { verified, policy, ..unverified })
+        Ok(Self { verified, authorities, policy, ..unverified })
     }
 
     /// Sets the level of one host or domain.
@@ -151,10 +159,18 @@ impl Tls {
         self
     }
 
+    /// The settings of a handshake that fails on nothing, and where it says what it thinks of the
+    /// certificate. `None` if no authority is known.
+    pub(super) fn lenient(&self) -> Option<(Arc<ClientConfig>, Arc<Doubt>)> {
+        let doubt = Arc::new(Doubt::default());
+        let verifier = Lenient::new(self.authorities.clone()?, Arc::clone(&doubt));
+        Some((client_config(Arc::new(verifier)).ok()?, doubt))
+    }
+
     /// The settings of a handshake for this need. `None` if it cannot be met on this machine.
     pub(super) fn config(&self, need: &Need) -> Option<Arc<ClientConfig>> {
         match need {
-            Need::Clear | Need::Opportunistic | Need::Required => {
+            Need::Clear | Need::Opportunistic | Need::Testing | Need::Required => {
                 Some(Arc::clone(&self.unverified))
             }
             Need::Verified => self.verified.clone(),
@@ -163,6 +179,13 @@ impl Tls {
                 client_config(Arc::new(verifier)).ok()
             }
         }
+    }
+}
+
+impl Need {
+    /// Whether a session in clear does too, where TLS fails.
+    pub(super) fn may_be_clear(&self) -> bool {
+        matches!(self, Self::Clear | Self::Opportunistic | Self::Testing)
     }
 }
 

@@ -19,6 +19,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use super::seen::{PolicyKind, SeenPolicy, Trouble, TroubleKind, kind_of, tls_error};
 use crate::ids::unix_millis;
 
 /// Octets of a policy (RFC 8461 §3.2 asks for at least 64 KiB).
@@ -43,6 +44,15 @@ pub struct Policy {
     pub mx: Vec<String>,
     /// How long the policy may be kept, in seconds.
     pub max_age: u64,
+}
+
+/// What there is for a domain.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Its policy, if it has one and wants it applied.
+    pub policy: Option<Policy>,
+    /// Why there is none although the domain says that it has one.
+    pub trouble: Option<Trouble>,
 }
 
 /// How seriously a policy is meant (RFC 8461 §5).
@@ -74,6 +84,8 @@ struct State {
     loaded: bool,
     /// When a fetch failed, in milliseconds since 1970.
     failed_unix_millis: u64,
+    /// Why the last fetch failed.
+    trouble: Option<Trouble>,
 }
 
 /// A policy as it lies in the folder.
@@ -114,12 +126,12 @@ impl Sts {
         self
     }
 
-    /// The policy of `domain`, in ASCII; `None` if there is none, or none in force.
-    pub async fn policy(&self, domain: &str) -> Option<Policy> {
+    /// What there is for `domain`, in ASCII.
+    pub async fn look(&self, domain: &str) -> Found {
         let domain = domain.to_ascii_lowercase();
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if domain.starts_with('.') || domain.len() > 253 || !domain.chars().all(is_name) {
-            return None;
+            return Found::default();
         }
         let state = self.state(&domain);
         // One fetch per domain at a time; others wait for it, and other domains do not.
@@ -132,7 +144,9 @@ impl Sts {
         if state.kept.as_ref().is_some_and(|kept| !kept.holds(now)) {
             state.kept = None;
         }
-        if let Some(id) = self.id(&domain).await
+        let id = self.id(&domain).await;
+        let is_said = id.is_some();
+        if let Some(id) = id
             && state.kept.as_ref().is_none_or(|kept| kept.id != id)
             && now.saturating_sub(state.failed_unix_millis) >= FETCH_PAUSE_MILLIS
         {
@@ -140,16 +154,19 @@ impl Sts {
                 Ok(policy) => {
                     let kept = Kept { id, fetched_unix_millis: now, policy };
                     self.keep(&domain, &kept).await;
-                    state.kept = Some(kept);
+                    (state.kept, state.trouble) = (Some(kept), None);
                 }
-                Err(why) => {
+                Err(trouble) => {
+                    let why = &trouble.reason;
                     tracing::warn!(domain, why, "an MTA-STS policy could not be fetched");
                     state.failed_unix_millis = now;
+                    state.trouble = Some(trouble);
                 }
             }
         }
         let policy = state.kept.as_ref().map(|kept| kept.policy.clone());
-        policy.filter(|policy| policy.mode != Mode::None)
+        let trouble = state.trouble.clone().filter(|_| policy.is_none() && is_said);
+        Found { policy: policy.filter(|policy| policy.mode != Mode::None), trouble }
     }
 
     fn state(&self, domain: &str) -> Arc<Mutex<State>> {
@@ -174,23 +191,25 @@ impl Sts {
         ids.next().filter(|_| ids.next().is_none())
     }
 
-    async fn fetch(&self, domain: &str) -> Result<Policy, String> {
+    async fn fetch(&self, domain: &str) -> Result<Policy, Trouble> {
         let port = if self.port == 443 { String::new() } else { format!(":{}", self.port) };
         let address = format!("https://mta-sts.{domain}{port}/.well-known/mta-sts.txt");
-        let told = |error: reqwest::Error| with_causes(&error.without_url());
+        let away = |why: &str| Trouble::new(TroubleKind::StsPolicyFetchError, why);
+        let wrong = |why: &str| Trouble::new(TroubleKind::StsPolicyInvalid, why);
+        let told = |error: reqwest::Error| not_fetched(error.without_url());
         let mut response = self.client.get(address).send().await.map_err(told)?;
         if response.status() != reqwest::StatusCode::OK {
-            return Err(format!("the server answers {}", response.status()));
+            return Err(away(&format!("the server answers {}", response.status())));
         }
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(told)? {
             text.extend_from_slice(&chunk);
             if text.len() > MAX_POLICY_BYTES {
-                return Err("the policy is too long".to_owned());
+                return Err(wrong("the policy is too long"));
             }
         }
-        let text = String::from_utf8(text).map_err(|_| "the policy is no text".to_owned())?;
-        Policy::parse(&text).ok_or_else(|| "what came is no policy".to_owned())
+        let text = String::from_utf8(text).map_err(|_| wrong("the policy is no text"))?;
+        Policy::parse(&text).ok_or_else(|| wrong("what came is no policy"))
     }
 
     async fn load(&self, domain: &str) -> Option<Kept> {
@@ -254,6 +273,20 @@ impl Policy {
         whole.then_some(Self { mode, mx, max_age })
     }
 
+    /// As a report describes it (RFC 8460 §4.4).
+    #[must_use]
+    pub fn seen(&self) -> SeenPolicy {
+        let mode = match self.mode {
+            Mode::Enforce => "enforce",
+            Mode::Testing => "testing",
+            Mode::None => "none",
+        };
+        let mut lines = vec!["version: STSv1".to_owned(), format!("mode: {mode}")];
+        lines.extend(self.mx.iter().map(|mx| format!("mx: {mx}")));
+        lines.push(format!("max_age: {}", self.max_age));
+        SeenPolicy { kind: PolicyKind::Sts, lines, hosts: self.mx.clone() }
+    }
+
     /// Whether `host` may take mail (RFC 8461 §4.1).
     #[must_use]
     pub fn allows(&self, host: &str) -> bool {
@@ -274,6 +307,15 @@ fn record_id(text: &str) -> Option<String> {
     let id = fields.find_map(|field| field.strip_prefix("id="))?.trim();
     let fine = (1..=32).contains(&id.len()) && id.chars().all(|c| c.is_ascii_alphanumeric());
     fine.then(|| id.to_owned())
+}
+
+/// What an error of the HTTP client means.
+fn not_fetched(error: reqwest::Error) -> Trouble {
+    let kind = match tls_error(&error).map(kind_of) {
+        Some(TroubleKind::ValidationFailure) | None => TroubleKind::StsPolicyFetchError,
+        Some(_) => TroubleKind::StsWebpkiInvalid,
+    };
+    Trouble::new(kind, &with_causes(&error))
 }
 
 /// An error and what caused it, in one line.

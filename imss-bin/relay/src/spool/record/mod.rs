@@ -94,6 +94,8 @@ pub enum Change {
         id: QueueId,
         /// The copy.
         copy: u16,
+        /// When, in milliseconds since 1970: its age counts from here. 0 if it never was held.
+        at_unix_millis: u64,
     },
     /// The copy goes to another next hop, or by the routing.
     Routed {
@@ -315,10 +317,14 @@ fn encode_change(out: &mut Encoder, change: &Change) {
             out.number(*copy);
             out.text(reason);
         }
-        Change::Released { id, copy } => {
-            out.byte(4);
+        Change::Released { id, copy, at_unix_millis } => {
+            // Segments from before a release had a time know it as 4.
+            out.byte(if *at_unix_millis == 0 { 4 } else { 7 });
             out.0.extend_from_slice(&id.to_bytes());
             out.number(*copy);
+            if *at_unix_millis > 0 {
+                out.number(*at_unix_millis);
+            }
         }
         Change::Routed { id, copy, next_hop } => {
             out.byte(5);
@@ -352,7 +358,7 @@ fn decode_change(decoder: &mut Decoder<'_>) -> Option<Change> {
             last: decoder.string()?,
         },
         3 => Change::Held { id, copy: decoder.small()?, reason: decoder.string()? },
-        4 => Change::Released { id, copy: decoder.small()? },
+        4 => Change::Released { id, copy: decoder.small()?, at_unix_millis: 0 },
         5 => {
             let copy = decoder.small()?;
             let next_hop = match decoder.option()? {
@@ -362,6 +368,7 @@ fn decode_change(decoder: &mut Decoder<'_>) -> Option<Change> {
             Change::Routed { id, copy, next_hop }
         }
         6 => Change::Deleted(id),
+        7 => Change::Released { id, copy: decoder.small()?, at_unix_millis: decoder.number()? },
         _ => return None,
     })
 }

@@ -2,7 +2,7 @@ use imss_core::authentication::{AuthResult, DmarcPolicy, DmarcRecord};
 use mail_auth::report::Report;
 
 use super::aggregate::{Reporter, add_up};
-use super::{Line, MAX_ROWS, Seen, send};
+use super::{Line, MAX_ROWS, Seen};
 
 fn seen(domain: &str, last: u8) -> Seen {
     Seen {
@@ -66,31 +66,4 @@ fn rows_are_bounded() {
         .collect();
     let (days, _) = add_up(lines.join("\n").as_bytes()).unwrap();
     assert_eq!(days["a.example"].left_out, 5);
-}
-
-#[test]
-fn addresses_to_report_to() {
-    let cases = [
-        ("mailto:d@example.com", Some("d@example.com")),
-        ("mailto:d@example.com!10m", Some("d@example.com")),
-        ("mailto:d@example.com?subject=x", Some("d@example.com")),
-        ("mailto:\"a\r\nBcc: x\"@example.com", None),
-        ("https://example.com/", None),
-    ];
-    for (uri, expected) in cases {
-        let found = send::mailbox(uri).map(|path| path.to_string());
-        assert_eq!(found.as_deref(), expected, "{uri}");
-    }
-}
-
-#[test]
-fn days_that_are_over() {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["seen-2026-11-21.jsonl", "seen-2026-11-20.jsonl", "seen-2026-11-22.jsonl", "x"] {
-        std::fs::write(folder.path().join(name), "").unwrap();
-    }
-    let today = "2026-11-22".parse().unwrap();
-    let days: Vec<String> =
-        send::ended(folder.path(), today).iter().map(|(day, _)| day.to_string()).collect();
-    assert_eq!(days, ["2026-11-20", "2026-11-21"]);
 }

@@ -1,0 +1,168 @@
+//! Makes a copy legal before it is signed (RFC 6376 §5.3): what is signed is what leaves.
+//!
+//! In: a copy. Out: its rope with what had to be encoded anew, or nothing to do. Over-long lines are
+//! always seen to; octets above 127 if the settings say so, for servers without 8BITMIME. A copy that is
+//! too large stays as it is; should a server need it otherwise, its signature breaks there, with a line
+//! in the log.
+//!
+//! One message is encoded at a time: that bounds the memory.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use imss_core::edit::legal::{Survey, Wire, legal};
+use imss_core::edit::{Piece, Rope};
+use imss_core::limits::Limits;
+use imss_core::message::Message;
+
+use crate::spool::body::Content;
+
+/// Octets of a copy that is still encoded anew: each such copy lies in its record.
+const MAX_BYTES: u64 = 32 << 20;
+
+/// What is done before signing.
+#[derive(Debug)]
+pub(super) struct Lawful {
+    wire: Wire,
+    one_at_a_time: Mutex<()>,
+}
+
+impl Lawful {
+    /// Encodes everything in seven bits, or only what has too long lines.
+    pub(super) fn new(seven_bit: bool) -> Self {
+        let wire = if seven_bit { Wire::SevenBit } else { Wire::EightBit };
+        Self { wire, one_at_a_time: Mutex::default() }
+    }
+
+    /// The rope of `content` made legal; `None` if it is that.
+    pub(super) fn rope(&self, content: Content) -> std::io::Result<Option<Rope>> {
+        let mut survey = Survey::default();
+        for chunk in content.chunks() {
+            survey.push(&chunk?);
+        }
+        if !needs(survey, self.wire) || content.len() > MAX_BYTES {
+            return Ok(None);
+        }
+        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut raw = Vec::new();
+        for chunk in content.chunks() {
+            raw.extend_from_slice(&chunk?);
+        }
+        let raw = Bytes::from(raw);
+        let legal = legal(&Message::parse(raw.clone(), &Limits::default()), self.wire).octets;
+        Ok((legal != raw).then(|| spliced(&content.rope, &raw, &legal)))
+    }
+}
+
+/// A message of our own, encoded so that every server takes it.
+pub(super) fn own(message: Vec<u8>) -> Bytes {
+    let mut survey = Survey::default();
+    survey.push(&message);
+    let message = Bytes::from(message);
+    if needs(survey, Wire::SevenBit) {
+        legal(&Message::parse(message, &Limits::default()), Wire::SevenBit).octets.into()
+    } else {
+        message
+    }
+}
+
+fn needs(survey: Survey, wire: Wire) -> bool {
+    survey.has_long_lines() || (wire == Wire::SevenBit && survey.is_eight_bit())
+}
+
+/// `rope`, whose octets are `before`, as `after`: what both begin and end with stays the same pieces.
+fn spliced(rope: &Rope, before: &[u8], after: &[u8]) -> Rope {
+    let same = |pair: &(&u8, &u8)| pair.0 == pair.1;
+    let start = before.iter().zip(after).take_while(same).count();
+    let (old, new) =
+        (before.get(start..).unwrap_or_default(), after.get(start..).unwrap_or_default());
+    let end = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
+    let mut pieces = cut(rope, 0, start);
+    let middle = new.get(..new.len().saturating_sub(end)).unwrap_or_default();
+    if !middle.is_empty() {
+        pieces.push(Piece::Inserted(Bytes::copy_from_slice(middle)));
+    }
+    pieces.extend(cut(rope, before.len().saturating_sub(end), before.len()));
+    Rope { pieces }
+}
+
+/// The pieces of `rope` from one octet to another.
+fn cut(rope: &Rope, from: usize, to: usize) -> Vec<Piece> {
+    let (mut pieces, mut at) = (Vec::new(), 0_usize);
+    for piece in &rope.pieces {
+        let length = match piece {
+            Piece::Original(range) => {
+                usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX)
+            }
+            Piece::Inserted(octets) => octets.len(),
+        };
+        let (first, last) =
+            (from.saturating_sub(at).min(length), to.saturating_sub(at).min(length));
+        at = at.saturating_add(length);
+        if first >= last {
+            continue;
+        }
+        pieces.push(match piece {
+            Piece::Original(range) => {
+                let place = |octets: usize| {
+                    range.start.saturating_add(u64::try_from(octets).unwrap_or(u64::MAX))
+                };
+                Piece::Original(place(first)..place(last))
+            }
+            Piece::Inserted(octets) => Piece::Inserted(octets.slice(first..last)),
+        });
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spool::body::Body;
+
+    #[test]
+    fn only_what_changed_is_inserted() {
+        let original = b"0123456789";
+        let rope = Rope {
+            pieces: vec![
+                Piece::Inserted(Bytes::from_static(b"ab")),
+                Piece::Original(2..6),
+                Piece::Original(8..10),
+            ],
+        };
+        let before = rope.to_bytes(original);
+        assert_eq!(before, b"ab234589");
+        for after in ["ab2XX589", "ab234589", "", "X", "ab2345", "Xab234589", "ab234589X", "ab2389"]
+        {
+            let made = spliced(&rope, &before, after.as_bytes());
+            assert_eq!(made.to_bytes(original), after.as_bytes(), "{after}");
+        }
+        let made = spliced(&rope, &before, b"ab2XX589");
+        assert_eq!(made.pieces[1], Piece::Original(2..3));
+    }
+
+    #[test]
+    fn what_is_made_legal() {
+        let long = format!("Subject: x\r\n\r\n{}\r\n", "word ".repeat(500));
+        let french = "Subject: x\r\n\r\nVoil\u{e0}\r\n";
+        let cases = [
+            ("short lines", "Subject: x\r\n\r\nHello.\r\n", false, false),
+            ("a long line", long.as_str(), false, true),
+            ("eight bits", french, false, false),
+            ("eight bits where seven are asked for", french, true, true),
+        ];
+        for (name, raw, seven_bit, changes) in cases {
+            let octets = Bytes::copy_from_slice(raw.as_bytes());
+            let rope = Rope::original(raw.len() as u64);
+            let content = Content { body: Body::Memory(octets.clone()), rope };
+            let made = Lawful::new(seven_bit).rope(content).unwrap();
+            assert_eq!(made.is_some(), changes, "{name}");
+            if let Some(rope) = made {
+                let text = String::from_utf8(rope.to_bytes(&octets)).unwrap();
+                assert!(text.lines().all(|line| line.len() <= 998), "{name}: {text}");
+                assert!(text.contains("Content-Transfer-Encoding: quoted-printable"), "{name}");
+                assert!(text.is_ascii(), "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Reports that go by HTTPS (RFC 8460 §3, §5.4): a folder of what is to be posted, and who posts it.
+//!
+//! In: packed reports with their addresses. Out: files `DAY!DOMAIN!N.json`, each gone after a 2yz answer,
+//! or after a day of tries. Redirects are not followed, and what the server says is not read. The server
+//! is asked for no certificate of a known authority: a report on broken TLS must get through.
+//!
+//! Addresses come from the DNS of others. Only HTTPS to addresses of the Internet is spoken: nobody can
+//! have us talk to what lies in our own network.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use jiff::civil::Date;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::{Url, redirect};
+use serde::{Deserialize, Serialize};
+
+use super::record::Places;
+use crate::ids::unix_millis;
+
+/// Reports that may wait; more are not kept.
+const MAX_FILES: usize = 10_000;
+/// How long a report is tried (RFC 8460 §5.4).
+const MAX_AGE_MILLIS: u64 = 24 * 3_600 * 1_000;
+/// For one try.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What is to be posted, and the client for it.
+pub(crate) struct Outbox {
+    dir: PathBuf,
+    client: reqwest::Client,
+    /// Whether addresses of our own networks are fine: where DNS is ours.
+    private: bool,
+}
+
+/// A report that waits.
+#[derive(Debug, Serialize, Deserialize)]
+struct Waiting {
+    url: String,
+    since_unix_millis: u64,
+    /// The packed report in base64.
+    packed: String,
+}
+
+impl Outbox {
+    /// Keeps what waits in `dir`. `private` allows addresses of private networks and this machine.
+    pub(crate) fn new(
+        dir: PathBuf,
+        resolver: TokioResolver,
+        private: bool,
+    ) -> Result<Self, reqwest::Error> {
+        let client = reqwest::Client::builder()
+            .https_only(true)
+            .redirect(redirect::Policy::none())
+            .timeout(TIMEOUT)
+            .no_proxy()
+            .tls_danger_accept_invalid_certs(true)
+            .dns_resolver(Arc::new(Outside { resolver, private }))
+            .build()?;
+        Ok(Self { dir, client, private })
+    }
+
+    /// Keeps a report for all HTTPS addresses of `places`; how many that are.
+    pub(crate) fn put(
+        &self,
+        day: Date,
+        domain: &str,
+        places: &Places,
+        packed: &[u8],
+    ) -> std::io::Result<usize> {
+        if places.https.is_empty() {
+            return Ok(0);
+        }
+        std::fs::create_dir_all(&self.dir)?;
+        let packed = base64_simd::STANDARD.encode_to_string(packed);
+        for (number, url) in places.https.iter().enumerate() {
+            let waiting = Waiting {
+                url: url.clone(),
+                since_unix_millis: unix_millis(),
+                packed: packed.clone(),
+            };
+            let name = format!("{day}!{domain}!{number}.json");
+            let aside = self.dir.join(format!(".{name}"));
+            std::fs::write(&aside, serde_json::to_vec(&waiting)?)?;
+            std::fs::rename(aside, self.dir.join(name))?;
+        }
+        Ok(places.https.len())
+    }
+
+    /// Tries all that waits, once.
+    pub(crate) async fn post(&self) {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(&self.dir)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+            .collect();
+        files.sort();
+        for (number, file) in files.into_iter().enumerate() {
+            if number >= MAX_FILES || self.try_one(&file).await {
+                let _ = std::fs::remove_file(&file);
+            }
+        }
+    }
+
+    /// Tries one; true if it need not be tried again.
+    async fn try_one(&self, file: &Path) -> bool {
+        let read = std::fs::read(file).ok();
+        let Some(waiting) = read.and_then(|read| serde_json::from_slice::<Waiting>(&read).ok())
+        else {
+            return true;
+        };
+        let Ok(packed) = base64_simd::STANDARD.decode_to_vec(&waiting.packed) else { return true };
+        let url = waiting.url;
+        let why = match self.ask(&url, packed).await {
+            Ok(status) if status.is_success() => return true,
+            Ok(status) => status.to_string(),
+            Err(why) => why,
+        };
+        let age = unix_millis().saturating_sub(waiting.since_unix_millis);
+        let is_over = age >= MAX_AGE_MILLIS;
+        tracing::warn!(url, why, is_over, "a TLS report was not taken");
+        is_over
+    }
+
+    async fn ask(&self, url: &str, packed: Vec<u8>) -> Result<reqwest::StatusCode, String> {
+        let url = Url::parse(url).map_err(|error| error.to_string())?;
+        // An address in place of a name needs no resolver that would look at it.
+        let literal = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        if let Ok(ip) = literal.parse::<IpAddr>()
+            && !self.private
+            && !is_outside(ip)
+        {
+            return Err("not an address of the Internet".to_owned());
+        }
+        let asked = self.client.post(url).header("Content-Type", "application/tlsrpt+gzip");
+        let answer = asked.body(packed).send().await;
+        answer.map(|answer| answer.status()).map_err(|error| error.without_url().to_string())
+    }
+}
+
+/// Names, as far as they lie outside.
+struct Outside {
+    resolver: TokioResolver,
+    private: bool,
+}
+
+impl Resolve for Outside {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (resolver, private) = (self.resolver.clone(), self.private);
+        Box::pin(async move {
+            let found = resolver.lookup_ip(format!("{}.", name.as_str())).await?;
+            let all: Vec<SocketAddr> = found
+                .iter()
+                .filter(|ip| private || is_outside(*ip))
+                .map(|ip| SocketAddr::new(ip, 0))
+                .collect();
+            Ok(Box::new(all.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address is one of the Internet.
+fn is_outside(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            let shared = a == 100 && (64..128).contains(&b);
+            let special = a == 0 || a >= 224 || (a == 198 && (b == 18 || b == 19));
+            !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared || special)
+        }
+        IpAddr::V6(ip) => {
+            let local = ip.is_unique_local() || ip.is_unicast_link_local();
+            !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || local)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_internet() {
+        let cases = [
+            ("192.0.2.1", true),
+            ("2001:db8::1", true),
+            ("127.0.0.1", false),
+            ("10.0.0.1", false),
+            ("172.16.0.1", false),
+            ("192.168.1.1", false),
+            ("169.254.169.254", false),
+            ("100.64.0.1", false),
+            ("0.0.0.0", false),
+            ("224.0.0.1", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("fe80::1", false),
+            ("fd00::1", false),
+        ];
+        for (ip, expected) in cases {
+            assert_eq!(is_outside(ip.parse().unwrap()), expected, "{ip}");
+        }
+    }
+}
