@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 
+use super::auth::LoginAnswer;
 use super::buffer::Buffer;
 use super::server::{Listener, Shared, TlsUse};
 use super::session::{Complete, Event, Session};
@@ -279,14 +280,21 @@ impl<A: Acceptor> Connection<A> {
     /// Finds out whether the client is who it says. A failure takes its time, so that guessing does.
     async fn login(&mut self) {
         let limit = self.timeouts().check;
-        let login = match (self.session.claim().cloned(), &self.settings.auth.users) {
-            (Some(claim), Some(users)) => timeout(limit, users.verify(claim)).await.unwrap_or(None),
-            _ => None,
+        let client = self.session.client().ip;
+        let answer = match (self.session.claim().cloned(), &self.settings.auth.users) {
+            (Some(claim), Some(users)) => {
+                timeout(limit, users.verify(claim, client)).await.unwrap_or(LoginAnswer::Unknown)
+            }
+            _ => LoginAnswer::Unknown,
         };
-        if login.is_none() {
+        if answer == LoginAnswer::Unknown {
+            tracing::info!(%client, "login put off");
+            metrics::counter!("imss_logins_put_off_total").increment(1);
+        }
+        if answer == LoginAnswer::Wrong {
             let failures = self.session.login_failures().saturating_add(1);
             let delay = self.settings.auth.delay.saturating_mul(failures).min(LONGEST_DELAY);
-            tracing::info!(client = %self.session.client().ip, failures, "login refused");
+            tracing::info!(%client, failures, "login refused");
             metrics::counter!("imss_login_failures_total").increment(1);
             let (client, role) = (self.session.client(), self.session.role());
             self.shared.acceptor.observe(SessionEvent::LoginFailed { client, role });
@@ -296,7 +304,7 @@ impl<A: Acceptor> Connection<A> {
                 () = self.shared.stop.cancelled() => {}
             }
         }
-        self.session.logged_in(login);
+        self.session.logged_in(answer);
     }
 
     fn begin(&mut self) {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use imss_core::envelope::{Client, Envelope, ForwardPath};
 use imss_core::ids::QueueId;
+use imss_relay::inbound::auth::LoginAnswer;
 use imss_relay::inbound::auth::exchange::Claim;
 use imss_relay::inbound::server::TlsUse;
 use imss_relay::inbound::session::{Event, Session};
@@ -73,15 +74,15 @@ pub(crate) fn talk_with(
                 Event::Check => session.resume(verdict(session.stage().unwrap())),
                 Event::More => is_waiting = true,
                 Event::Login => {
-                    let login = match session.claim().unwrap() {
-                        Claim::Proven { name } => Some(name.clone()),
-                        Claim::Password { name, password } => {
-                            let users = settings.auth.users.as_ref().unwrap();
-                            users.is_right(name, password).then(|| name.clone())
+                    let users = settings.auth.users.as_ref().unwrap();
+                    let answer = match session.claim().unwrap() {
+                        Claim::Proven { name } => LoginAnswer::Right(name.clone()),
+                        Claim::Password { name, password } if users.is_right(name, password) => {
+                            LoginAnswer::Right(name.clone())
                         }
-                        Claim::Wrong { .. } => None,
+                        Claim::Password { .. } | Claim::Wrong { .. } => LoginAnswer::Wrong,
                     };
-                    session.logged_in(login);
+                    session.logged_in(answer);
                 }
                 Event::Begin => assert!(body.replace(Vec::new()).is_none(), "a body is open"),
                 Event::Content(content) => body.as_mut().unwrap().extend_from_slice(content),
