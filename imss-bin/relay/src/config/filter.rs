@@ -193,9 +193,13 @@ fn checks(table: &Table<'_, '_>, checks: &mut Checks) {
         ("helo-literal", &mut checks.helo_literal),
         ("no-reverse", &mut checks.no_reverse),
         ("reverse-mismatch", &mut checks.reverse_mismatch),
+        ("early-talker", &mut checks.early_talker),
     ] {
         set(weight_of, table.read(key, weight));
     }
+    let longest = Duration::from_secs(30);
+    let wait = table.read("early-talker-wait", |v| time(v, Duration::from_millis(100), longest));
+    set(&mut checks.early_talker_wait, wait);
     set(&mut checks.threshold, table.read("threshold", |value| small(value, 1..=1_000_000)));
     set(&mut checks.action, table.read("action", action));
     set(&mut checks.text, table.read("text", template));
@@ -378,6 +382,7 @@ no-reverse = 6
             ),
             ("[filter.throttle]\nexcept-senders = [\"x\"]", "filter.throttle.except-senders[0]"),
             ("[filter.checks]\nno-reverse = \"maybe\"", "filter.checks.no-reverse"),
+            ("[filter.checks]\nearly-talker-wait = \"1 hour\"", "filter.checks.early-talker-wait"),
             ("[filter.greylist]\nstate = \"yes\"", "filter.greylist.state"),
         ];
         for (text, key) in cases {

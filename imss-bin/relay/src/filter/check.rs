@@ -2,6 +2,7 @@
 //! greylisting. The first refusal is the reply.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use imss_core::envelope::{Client, ForwardPath, ReversePath};
 use imss_scan::reputation::greylist::Tried;
@@ -75,13 +76,17 @@ impl Filter {
         let is_ours = role.is_trusted || active.is_known(client.ip);
         match stage {
             Stage::Hello { .. } => Ok(()),
-            Stage::Connect { .. } => {
+            Stage::Connect { is_early, .. } => {
                 self.throttle_connection(&caller)?;
                 // Who is about to log in may do so from anywhere.
                 let waits = role.mode == Mode::Submission;
-                if is_ours || waits { Ok(()) } else { self.dns_lists(&caller).await }
+                if is_ours || waits {
+                    return Ok(());
+                }
+                self.is_early(&caller, is_early)?;
+                self.dns_lists(&caller).await
             }
-            Stage::Mail { reverse_path, .. } => {
+            Stage::Mail { reverse_path, is_early, .. } => {
                 self.throttle_message(&caller, reverse_path)?;
                 if is_ours {
                     return Ok(());
@@ -89,7 +94,7 @@ impl Filter {
                 if role.mode == Mode::Submission {
                     self.dns_lists(&caller).await?;
                 }
-                self.names(&caller).await?;
+                self.signs(&caller, is_early).await?;
                 self.slow_start(&caller)
             }
             Stage::Rcpt { reverse_path, recipient, accepted, .. } => {
@@ -208,7 +213,31 @@ impl Filter {
         Ok(())
     }
 
-    async fn names(&self, caller: &Caller<'_>) -> Result<(), Reply> {
+    /// How long to listen whether this client speaks before its greeting.
+    pub(crate) fn listens_first(&self, client: &Client, role: Role) -> Option<Duration> {
+        let active = self.active.load();
+        let checks = &active.settings.checks;
+        let is_asked = active.states.of(Part::Checks) != State::Off
+            && checks.early_talker.is_some()
+            && role.mode != Mode::Submission
+            && is_stranger(&active, role, client.ip);
+        is_asked.then_some(checks.early_talker_wait)
+    }
+
+    /// Where speaking first is enough by itself, the client need not go on.
+    fn is_early(&self, caller: &Caller<'_>, is_early: bool) -> Result<(), Reply> {
+        let checks = &caller.active.settings.checks;
+        match checks.early_talker {
+            Some(Weight::Act(action))
+                if is_early && caller.active.states.of(Part::Checks) != State::Off =>
+            {
+                self.refuse(caller, Refusal::named(&[Sign::EarlyTalker], action, &checks.text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn signs(&self, caller: &Caller<'_>, is_early: bool) -> Result<(), Reply> {
         let checks = &caller.active.settings.checks;
         if caller.active.states.of(Part::Checks) == State::Off {
             return Ok(());
@@ -220,16 +249,20 @@ impl Filter {
             checks::helo(&client.helo, client.ip, &around.hostname, &around.relaying.domains);
         let asks_dns = checks.no_reverse.is_some() || checks.reverse_mismatch.is_some();
         let reverse = if asks_dns { self.reverse(client.ip).await } else { None };
-        for sign in [helo, reverse].into_iter().flatten() {
+        let early = is_early.then_some(Sign::EarlyTalker);
+        for sign in [helo, reverse, early].into_iter().flatten() {
             let weight = match sign {
                 Sign::HeloInvalid => checks.helo_invalid,
                 Sign::HeloOurs => checks.helo_ours,
                 Sign::HeloLiteral => checks.helo_literal,
                 Sign::NoReverse => checks.no_reverse,
                 Sign::ReverseMismatch => checks.reverse_mismatch,
+                Sign::EarlyTalker => checks.early_talker,
             };
             match weight {
                 None => continue,
+                // Told before the greeting.
+                Some(Weight::Act(_)) if sign == Sign::EarlyTalker => continue,
                 Some(Weight::Act(action)) => {
                     self.refuse(caller, Refusal::named(&[sign], action, &checks.text))?;
                 }

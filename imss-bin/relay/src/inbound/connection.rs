@@ -169,13 +169,20 @@ impl<A: Acceptor> Connection<A> {
 
     /// Greets, unless the client talks first where it must not.
     async fn greet(&mut self, stream: &TcpStream) {
-        if let Some(wait) = self.settings.early_talker_wait
-            && timeout(wait, stream.readable()).await.is_ok()
-        {
-            self.session.close_with(&reply::early_talker());
-        } else {
-            self.session.greet();
+        let ends = self.settings.early_talker_wait;
+        let (client, role) = (self.session.client(), self.session.role());
+        let asked = self.shared.acceptor.listens_first(client, role);
+        if let Some(wait) = ends.max(asked) {
+            // A client that has left did not speak.
+            let heard = timeout(wait, stream.peek(&mut [0])).await;
+            if matches!(heard, Ok(Ok(1..))) {
+                if ends.is_some() {
+                    return self.session.close_with(&reply::early_talker());
+                }
+                self.session.spoke_early();
+            }
         }
+        self.session.greet();
     }
 
     async fn handshake(

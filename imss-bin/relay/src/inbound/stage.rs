@@ -18,6 +18,8 @@ pub enum Stage<'a> {
         client: &'a Client,
         /// What it may do.
         role: Role,
+        /// Whether it spoke before its turn (RFC 5321 §4.3.1), where somebody listened.
+        is_early: bool,
     },
     /// After EHLO or HELO, before the reply.
     Hello {
@@ -32,6 +34,8 @@ pub enum Stage<'a> {
         client: &'a Client,
         /// What it may do.
         role: Role,
+        /// As in [`Stage::Connect`].
+        is_early: bool,
         /// The reverse-path.
         reverse_path: &'a ReversePath,
         /// Its parameters.

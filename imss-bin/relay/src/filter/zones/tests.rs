@@ -199,7 +199,7 @@ async fn listed_and_nameless_clients_are_refused() {
     ];
     for (name, ip, expected) in cases {
         let client = client(ip, "");
-        let said = filter.check(Stage::Connect { client: &client, role }).await;
+        let said = filter.check(Stage::Connect { client: &client, role, is_early: false }).await;
         let said = said.err().map(|reply| reply.to_string()).unwrap_or_default();
         assert!(
             said.starts_with(expected) && said.is_empty() == expected.is_empty(),
@@ -217,7 +217,8 @@ async fn listed_and_nameless_clients_are_refused() {
     for (name, ip, helo, expected) in cases {
         let client = client(ip, helo);
         let (reverse_path, parameters) = (&reverse_path, &parameters);
-        let stage = Stage::Mail { client: &client, role, reverse_path, parameters };
+        let stage =
+            Stage::Mail { client: &client, role, is_early: false, reverse_path, parameters };
         let said = filter.check(stage).await.err().map(|reply| reply.to_string());
         let said = said.unwrap_or_default();
         assert!(

@@ -357,7 +357,7 @@ impl Table {
 fn queue_limits() -> SessionLimits {
     SessionLimits {
         // The last tenth is for trusted clients, which there are none of here.
-        connections: QUEUED.saturating_mul(10).div_ceil(9),
+        connections: QUEUED.saturating_mul(10) / 9,
         connections_per_client: QUEUED_PER_CLIENT,
         connections_per_network: QUEUED_PER_NETWORK,
         ..SessionLimits::default()

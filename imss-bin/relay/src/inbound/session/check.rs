@@ -22,12 +22,12 @@ impl Session {
     /// What [`Event::Check`] asks; `None` if nothing waits.
     #[must_use]
     pub fn stage(&self) -> Option<Stage<'_>> {
-        let (client, role) = (&self.client, self.role());
+        let (client, role, is_early) = (&self.client, self.role(), self.is_early);
         match self.pending.as_ref()? {
-            Pending::Connect => Some(Stage::Connect { client, role }),
+            Pending::Connect => Some(Stage::Connect { client, role, is_early }),
             Pending::Hello { .. } => Some(Stage::Hello { client, role }),
             Pending::Mail { reverse_path, parameters } => {
-                Some(Stage::Mail { client, role, reverse_path, parameters })
+                Some(Stage::Mail { client, role, is_early, reverse_path, parameters })
             }
             Pending::Rcpt { recipient } => {
                 let Transaction { reverse_path, recipients, .. } = self.transaction.as_ref()?;
