@@ -18,7 +18,7 @@ use crate::border::Border;
 use crate::dispatch;
 use crate::filter::Filter;
 use crate::ids::{QueueIds, unix_millis};
-use crate::inbound::{Acceptor, Received, Reply, Role, SessionEvent, Stage};
+use crate::inbound::{Acceptor, Leave, Received, Reply, Role, SessionEvent, Stage};
 use crate::judge::Judge;
 use crate::observe::Logs;
 use crate::outbound::Outbound;
@@ -270,7 +270,7 @@ impl Acceptor for Gateway {
         self.parts.ids.next()
     }
 
-    async fn check(&self, stage: Stage<'_>) -> Result<(), Reply> {
+    async fn check(&self, stage: Stage<'_>) -> Result<Leave, Reply> {
         match stage {
             Stage::Connect { .. } | Stage::Mail { .. } => self.admit()?,
             Stage::Hello { .. } | Stage::Rcpt { .. } => {}

@@ -210,7 +210,8 @@ impl Case {
     fn envelope(&self, raw: &[u8], filter: &Filter) -> Envelope {
         let mut envelope = self.received.envelope.clone();
         if let Some((ip, helo)) = filter.client_of(raw, envelope.client.ip) {
-            (envelope.client.ip, envelope.client.helo, envelope.client.tls) = (ip, helo, None);
+            let client = &mut envelope.client;
+            (client.ip, client.helo, client.name, client.tls) = (ip, helo, None, None);
         }
         envelope
     }

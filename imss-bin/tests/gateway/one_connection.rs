@@ -121,7 +121,7 @@ fn disturb(client: &mut Client, number: usize) {
             "250 250 500 503 501 250",
         ),
         3 => (
-            format!("{decoy}BDAT 5\r\ndecoyRSET\r\nDATA\r\nRCPT TO:<a@b.example>\r\n"),
+            format!("{decoy}BDAT 5\r\ndecoyRSET\r\nRCPT TO:<a@b.example>\r\nDATA\r\n"),
             "250 250 250 250 503 503",
         ),
         // The chunk is of a transaction without recipients.

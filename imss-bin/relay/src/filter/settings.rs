@@ -94,6 +94,8 @@ pub struct Settings {
     pub ipv6_prefix: u8,
     /// Sources that are remembered.
     pub max_sources: usize,
+    /// Find out the names of strangers' addresses even if no check wants them.
+    pub client_names: bool,
     /// A MaxMind-format file with countries.
     pub country_file: Option<PathBuf>,
     /// A MaxMind-format file with autonomous systems.
@@ -274,6 +276,7 @@ impl Default for Settings {
             known_hosts: private_networks(),
             ipv6_prefix: 64,
             max_sources: 1_000_000,
+            client_names: false,
             country_file: None,
             asn_file: None,
             states: States::default(),

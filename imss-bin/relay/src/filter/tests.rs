@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::command::{FilterAnswer, FilterOrder, SourceView};
 use super::*;
-use crate::inbound::{Mode, Reply, Role, SessionEvent, Stage};
+use crate::inbound::{Leave, Mode, Reply, Role, SessionEvent, Stage};
 
 const NOW: u32 = 1_795_000_000;
 const IP: &str = "192.0.2.1";
@@ -45,7 +45,7 @@ fn client(ip: &str) -> Client {
 }
 
 /// What a reply begins with; empty where the session goes on.
-fn code(result: Result<(), Reply>) -> String {
+fn code<T>(result: Result<T, Reply>) -> String {
     result.err().map(|reply| reply.to_string().chars().take(9).collect()).unwrap_or_default()
 }
 
@@ -54,20 +54,20 @@ impl Rig {
         self.clock.fetch_add(secs, Ordering::SeqCst);
     }
 
-    async fn connect(&self, ip: &str) -> Result<(), Reply> {
+    async fn connect(&self, ip: &str) -> Result<Leave, Reply> {
         self.speaks(ip, false).await
     }
 
-    async fn speaks(&self, ip: &str, is_early: bool) -> Result<(), Reply> {
+    async fn speaks(&self, ip: &str, is_early: bool) -> Result<Leave, Reply> {
         let stage = Stage::Connect { client: &client(ip), role: STRANGER, is_early };
         self.filter.check(stage).await
     }
 
-    async fn mail(&self, ip: &str, from: &str) -> Result<(), Reply> {
+    async fn mail(&self, ip: &str, from: &str) -> Result<Leave, Reply> {
         self.mails(ip, from, false).await
     }
 
-    async fn mails(&self, ip: &str, from: &str, is_early: bool) -> Result<(), Reply> {
+    async fn mails(&self, ip: &str, from: &str, is_early: bool) -> Result<Leave, Reply> {
         let reverse_path = ReversePath::parse(from, Syntax::LAX).unwrap();
         let (client, parameters) = (client(ip), MailParameters::default());
         let stage = Stage::Mail {
@@ -80,7 +80,7 @@ impl Rig {
         self.filter.check(stage).await
     }
 
-    async fn rcpt(&self, ip: &str, from: &str, to: &str) -> Result<(), Reply> {
+    async fn rcpt(&self, ip: &str, from: &str, to: &str) -> Result<Leave, Reply> {
         let reverse_path = ReversePath::parse(from, Syntax::LAX).unwrap();
         let recipient = ForwardPath::parse(to, Syntax::LAX).unwrap();
         let stage = Stage::Rcpt {
@@ -234,6 +234,8 @@ async fn the_profiler_blocks_and_administrators_release() {
     (0..10).for_each(|_| refuse(&denied));
     assert_eq!(code(rig.connect("203.0.113.5").await), "");
     assert_eq!(code(rig.rcpt("203.0.113.5", "", "b@ours.example").await), "");
+    let (accepted, role) = (&client, STRANGER);
+    rig.filter.observe(&SessionEvent::RecipientAccepted { client: accepted, role, before: 0 });
     (0..3).for_each(|_| refuse(&unknown));
     assert_eq!(code(rig.connect("203.0.113.5").await), "421 4.7.1", "harvesting");
 }
@@ -255,10 +257,9 @@ async fn harvesting_counts_recipients() {
     let rig = open(&folder, text);
     for (name, ip, known, unknowns, expected) in cases {
         let client = client(ip);
-        for accepted in 0..known {
-            let (client, reverse_path, recipient) = (&client, &from, &recipient);
-            let stage = Stage::Rcpt { client, role: STRANGER, reverse_path, recipient, accepted };
-            rig.filter.check(stage).await.unwrap();
+        for before in 0..known {
+            let (client, role) = (&client, STRANGER);
+            rig.filter.observe(&SessionEvent::RecipientAccepted { client, role, before });
         }
         for _ in 0..unknowns {
             rig.filter.observe(&SessionEvent::RecipientRefused {

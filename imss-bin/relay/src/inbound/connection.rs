@@ -18,7 +18,7 @@ use super::server::{Listener, Shared, TlsUse};
 use super::session::{Complete, Event, Session};
 use super::settings::{Settings, Timeouts};
 use super::slots::Slot;
-use super::{Acceptor, Received, Reply, SessionEvent, Stage, TlsStore, haproxy, reply};
+use super::{Acceptor, Leave, Received, Reply, SessionEvent, Stage, TlsStore, haproxy, reply};
 use crate::spool::SpoolError;
 use crate::spool::body::Body;
 use crate::spool::writer::BodyWriter;
@@ -273,13 +273,17 @@ impl<A: Acceptor> Connection<A> {
             Some(stage) => timeout(limit, ask(acceptor.as_ref(), &self.settings, stage))
                 .await
                 .unwrap_or_else(|_elapsed| Err(reply::check_timed_out())),
-            None => Ok(()),
+            None => Ok(Leave::default()),
         };
-        if let Err(reply) = &verdict {
-            tracing::debug!(client = %self.session.client().ip, %reply, "refused");
-            if let Some(event) = self.session.refused(reply) {
-                acceptor.observe(event);
+        let event = match &verdict {
+            Ok(_) => self.session.accepted(),
+            Err(reply) => {
+                tracing::debug!(client = %self.session.client().ip, %reply, "refused");
+                self.session.refused(reply)
             }
+        };
+        if let Some(event) = event {
+            acceptor.observe(event);
         }
         self.session.resume(verdict);
     }
@@ -418,15 +422,15 @@ async fn ask<A: Acceptor>(
     acceptor: &A,
     settings: &Settings,
     stage: Stage<'_>,
-) -> Result<(), Reply> {
-    acceptor.check(stage).await?;
+) -> Result<Leave, Reply> {
+    let leave = acceptor.check(stage).await?;
     match stage {
         Stage::Rcpt { role, recipient, .. }
             if !role.mode.is_loopback_only() && settings.relaying.is_ours(recipient) =>
         {
-            acceptor.verify(recipient).await
+            acceptor.verify(recipient).await.map(|()| leave)
         }
-        _ => Ok(()),
+        _ => Ok(leave),
     }
 }
 

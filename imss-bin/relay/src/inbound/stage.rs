@@ -56,6 +56,13 @@ pub enum Stage<'a> {
     },
 }
 
+/// Leave to go on, and what was found out on the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leave {
+    /// The name of the client's address, if it has that address. `None` changes nothing.
+    pub client_name: Option<String>,
+}
+
 /// What a client may do, by where it connected and who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Role {
@@ -92,6 +99,15 @@ impl<'a> Stage<'a> {
 /// What happened in a session.
 #[derive(Debug, Clone, Copy)]
 pub enum SessionEvent<'a> {
+    /// A recipient was accepted.
+    RecipientAccepted {
+        /// The client.
+        client: &'a Client,
+        /// What it may do.
+        role: Role,
+        /// Recipients of the transaction that were accepted before this one.
+        before: usize,
+    },
     /// A recipient was refused: no such mailbox, not our domain, or a check said no.
     RecipientRefused {
         /// The client.

@@ -13,7 +13,8 @@ use imss_relay::inbound::auth::exchange::Claim;
 use imss_relay::inbound::server::TlsUse;
 use imss_relay::inbound::session::{Event, Session};
 use imss_relay::inbound::{
-    Acceptor, Listener, Mode, Protocol, Received, Reply, Server, SessionEvent, Settings, Stage,
+    Acceptor, Leave, Listener, Mode, Protocol, Received, Reply, Server, SessionEvent, Settings,
+    Stage,
 };
 use imss_relay::spool::writer::BodyWriter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -71,7 +72,9 @@ pub(crate) fn talk_with(
             let mut is_waiting = false;
             match step.event {
                 Event::Continue => {}
-                Event::Check => session.resume(verdict(session.stage().unwrap())),
+                Event::Check => {
+                    session.resume(verdict(session.stage().unwrap()).map(|()| Leave::default()))
+                }
                 Event::More => is_waiting = true,
                 Event::Login => {
                     let users = settings.auth.users.as_ref().unwrap();
@@ -139,7 +142,7 @@ impl Acceptor for Keeper {
         QueueId::new(1, 2, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn check(&self, stage: Stage<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+    fn check(&self, stage: Stage<'_>) -> impl Future<Output = Result<Leave, Reply>> + Send {
         let name = format!("{stage:?}");
         let refused = self.refused.lock().unwrap().clone();
         let refused = refused.filter(|(word, _)| name.starts_with(word)).map(|(_, reply)| reply);
@@ -149,7 +152,7 @@ impl Acceptor for Keeper {
             if !self.check_takes.is_zero() {
                 tokio::time::sleep(self.check_takes).await;
             }
-            refused.or(shed).map_or(Ok(()), Err)
+            refused.or(shed).map_or(Ok(Leave::default()), Err)
         }
     }
 
@@ -163,6 +166,7 @@ impl Acceptor for Keeper {
             SessionEvent::RecipientRefused { recipient, reply, .. } => {
                 format!("refused {recipient}: {}", reply.code)
             }
+            SessionEvent::RecipientAccepted { before, .. } => format!("accepted after {before}"),
             SessionEvent::LoginFailed { .. } => "login failed".to_owned(),
             SessionEvent::Answered { reply, .. } => format!("answered {}", reply.code),
             SessionEvent::Disconnected { messages, errors, .. } => {

@@ -231,12 +231,21 @@ async fn who_guesses_does_not_keep_others_waiting() {
             1,
         ])
     };
+    let waiting = async |count: usize| {
+        for _ in 0..100_000 {
+            if users.queue.total() == count {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("{} wait, not {count}", users.queue.total());
+    };
     let mut guesses: Vec<_> = (0..QUEUED_PER_CLIENT).map(|_| guess(CLIENT)).collect();
-    tokio::task::yield_now().await;
+    waiting(QUEUED_PER_CLIENT).await;
     let more = users.verify(claim("guess"), CLIENT).await;
     assert_eq!(more, LoginAnswer::Unknown, "one client has its turns");
     guesses.extend((QUEUED_PER_CLIENT..QUEUED).map(|number| guess(client_of(number))));
-    tokio::task::yield_now().await;
+    waiting(QUEUED).await;
     let more = users.verify(claim("guess"), IpAddr::from([192, 0, 2, 9])).await;
     assert_eq!(more, LoginAnswer::Unknown, "all turns are taken");
     let known = users.verify(claim("pencil"), CLIENT).await;

@@ -224,7 +224,7 @@ pub struct Users {
     /// Processors for comparing.
     pub(super) places: Arc<Semaphore>,
     /// Who is compared or waits for it.
-    queue: Arc<Slots>,
+    pub(super) queue: Arc<Slots>,
 }
 
 #[derive(Debug, Default)]
