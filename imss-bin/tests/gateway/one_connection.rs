@@ -73,12 +73,12 @@ impl Plan {
             5 => &["hold", "tag", "plain", "other"],
             _ => &["plain", "hold"],
         };
-        let from = if number % 3 == 0 { "news" } else { "alice" };
+        let from = if number.is_multiple_of(3) { "news" } else { "alice" };
         Self {
             number,
             from: format!("{from}-{number}@elsewhere.example"),
             to: who.iter().map(|who| format!("{who}-{number}@ours.example")).collect(),
-            has_word: number % 4 == 0,
+            has_word: number.is_multiple_of(4),
         }
     }
 

@@ -73,14 +73,17 @@ fn state(sections: &Sections, chain: &ArcFact) -> Option<(&'static str, u32, Vec
 }
 
 /// The fields of a chain, by instance and in the order of the seal (§5.1.1); of several alike the first.
-struct Sets<'a>(BTreeMap<(u32, usize), (&'a [u8], &'a [u8])>);
+struct Sets<'a>(BTreeMap<(u32, usize), Field<'a>>);
+
+/// Name and value.
+type Field<'a> = (&'a [u8], &'a [u8]);
 
 impl<'a> Sets<'a> {
-    fn new(fields: &[(&'a [u8], &'a [u8])]) -> Self {
+    fn new(fields: &[Field<'a>]) -> Self {
         let mut sets = BTreeMap::new();
         for (name, value) in fields {
-            let is_it = |kind: &&str| name.trim_ascii_end().eq_ignore_ascii_case(kind.as_bytes());
-            let place = [RESULTS, SIGNATURE, SEAL].iter().position(|kind| is_it(&kind));
+            let is_it = |kind: &str| name.trim_ascii_end().eq_ignore_ascii_case(kind.as_bytes());
+            let place = [RESULTS, SIGNATURE, SEAL].iter().position(|kind| is_it(kind));
             if let (Some(place), Some(instance)) = (place, instance(value)) {
                 sets.entry((instance, place)).or_insert((*name, *value));
             }
