@@ -16,7 +16,9 @@ use imss_policy::{Facts, Policy};
 use imss_relay::inbound::relaying::RelayRules;
 use imss_relay::inbound::server::TlsUse;
 use imss_relay::inbound::settings::SessionLimits;
-use imss_relay::inbound::{Acceptor, Listener, Mode, Received, Reply, Server, Settings, Stage};
+use imss_relay::inbound::{
+    Acceptor, Leave, Listener, Mode, Received, Reply, Server, Settings, Stage,
+};
 use imss_relay::spool::writer::BodyWriter;
 use imss_scan::{Answers, Input, Scanner};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -37,8 +39,8 @@ impl Acceptor for Judge {
         QueueId::new(1, 0, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    async fn check(&self, _: Stage<'_>) -> Result<(), Reply> {
-        Ok(())
+    async fn check(&self, _: Stage<'_>) -> Result<Leave, Reply> {
+        Ok(Leave::default())
     }
 
     fn body_writer(&self, _: QueueId) -> BodyWriter {

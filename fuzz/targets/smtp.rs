@@ -11,11 +11,11 @@ use std::sync::{Arc, OnceLock};
 use imss_core::envelope::{Client, Envelope};
 use imss_relay::inbound::auth::exchange::Claim;
 use imss_relay::inbound::auth::users::{UserFiles, Users};
-use imss_relay::inbound::auth::{AuthRules, Mechanism};
+use imss_relay::inbound::auth::{AuthRules, LoginAnswer, Mechanism};
 use imss_relay::inbound::haproxy;
 use imss_relay::inbound::relaying::RelayRules;
 use imss_relay::inbound::session::{Event, Session};
-use imss_relay::inbound::{Mode, Reply, Settings};
+use imss_relay::inbound::{Leave, Mode, Reply, Settings};
 use libfuzzer_sys::fuzz_target;
 
 /// How the last reply ends to who sends content that was not asked for.
@@ -104,13 +104,17 @@ fn run(octets: &[u8], size: usize) -> (Vec<u8>, Vec<(Envelope, Vec<u8>)>) {
             let mut more = false;
             match step.event {
                 Event::Continue => {}
-                Event::Check => session.resume(Ok(())),
+                Event::Check => session.resume(Ok(Leave::default())),
                 Event::Login => {
-                    let login = match session.claim() {
-                        Some(Claim::Password { name, .. }) => Some(name.clone()),
-                        _ => None,
+                    // Whether it is known goes by its length: the target is the same for the same input.
+                    let answer = match session.claim() {
+                        Some(Claim::Password { name, .. }) if name.len() % 4 == 3 => {
+                            LoginAnswer::Unknown
+                        }
+                        Some(Claim::Password { name, .. }) => LoginAnswer::Right(name.clone()),
+                        _ => LoginAnswer::Wrong,
                     };
-                    session.logged_in(login);
+                    session.logged_in(answer);
                 }
                 Event::More => more = true,
                 Event::Begin | Event::Abandon => body.clear(),

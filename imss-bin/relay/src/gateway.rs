@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use imss_core::envelope::{ForwardPath, ReversePath};
+use imss_core::envelope::{Client, ForwardPath, ReversePath};
 use imss_core::ids::QueueId;
 use imss_core::limits::StopFlag;
 use imss_scan::{RunError, Runner};
@@ -17,7 +18,7 @@ use crate::border::Border;
 use crate::dispatch;
 use crate::filter::Filter;
 use crate::ids::{QueueIds, unix_millis};
-use crate::inbound::{Acceptor, Mode, Received, Reply, SessionEvent, Stage};
+use crate::inbound::{Acceptor, Leave, Mode, Received, Reply, Role, SessionEvent, Stage};
 use crate::judge::Judge;
 use crate::notices::own_message;
 use crate::observe::Logs;
@@ -302,7 +303,7 @@ impl Acceptor for Gateway {
         self.parts.ids.next()
     }
 
-    async fn check(&self, stage: Stage<'_>) -> Result<(), Reply> {
+    async fn check(&self, stage: Stage<'_>) -> Result<Leave, Reply> {
         match stage {
             Stage::Connect { .. } | Stage::Mail { .. } => self.admit()?,
             Stage::Rcpt { role, reverse_path, recipient, first: Some(first), .. }
@@ -315,6 +316,10 @@ impl Acceptor for Gateway {
             Stage::Hello { .. } | Stage::Rcpt { .. } => {}
         }
         self.parts.filter.check(stage).await
+    }
+
+    fn listens_first(&self, client: &Client, role: Role) -> Option<Duration> {
+        self.parts.filter.listens_first(client, role)
     }
 
     fn observe(&self, event: SessionEvent<'_>) {

@@ -210,7 +210,8 @@ impl Case {
     fn envelope(&self, raw: &[u8], filter: &Filter) -> Envelope {
         let mut envelope = self.received.envelope.clone();
         if let Some((ip, helo)) = filter.client_of(raw, envelope.client.ip) {
-            (envelope.client.ip, envelope.client.helo, envelope.client.tls) = (ip, helo, None);
+            let client = &mut envelope.client;
+            (client.ip, client.helo, client.name, client.tls) = (ip, helo, None, None);
         }
         envelope
     }
@@ -225,8 +226,10 @@ impl Case {
 
     fn finish(&self, reading: Reading, answers: Answers) -> Outgoing {
         let envelope = Arc::clone(&reading.envelope);
-        let Judged { message, entities, scan, decisions } = self.judge.decide(reading, &answers);
+        let judged = self.judge.decide(reading, &answers);
+        let Judged { message, entities, scan, mut decisions } = judged;
         let applied = apply(&message, &entities, &envelope, &decisions, &self.stamp);
+        applied.tell(&mut decisions);
         let marks = self.border.marks(&self.received, &envelope.client, &answers);
         let record = VerdictRecord {
             subject: message.subject(),
@@ -242,10 +245,11 @@ impl Case {
 
     fn unscanned(&self, error: &RunError) -> Outgoing {
         let envelope: &Envelope = &self.received.envelope;
-        let (gap, decisions) = self.judge.decide_unscanned(envelope, error);
+        let (gap, mut decisions) = self.judge.decide_unscanned(envelope, error);
         tracing::error!(id = %self.received.id, %error, "a message could not be scanned");
         let length = self.received.body.len();
         let applied = apply_unread(length, envelope, &decisions, &self.stamp);
+        applied.tell(&mut decisions);
         let findings = Findings { found: Vec::new(), gaps: vec![gap] };
         let record = self.record(envelope, findings, &decisions);
         let marks = self.border.marks(&self.received, &envelope.client, &Answers::new());

@@ -35,7 +35,8 @@ elif what == 'verify':
     for idx in range(int(sys.argv[4])):
         print(d.verify(idx=idx, dnsfunc=dns))
 elif what == 'arc':
-    print(dkim.arc_verify(message, dnsfunc=dns)[0].decode())
+    status, _, reason = dkim.arc_verify(message, dnsfunc=dns)
+    print(status.decode() if status else reason)
 "#;
 
 /// A folder with keys, their records, and a name server that has them.
@@ -355,9 +356,17 @@ fn mail_from_outside_is_sealed() {
     }
     let broken = String::from_utf8(mail).unwrap().replace("Hello.", "Hallo.");
     client.accepted("a@friend.example", TO, broken.as_bytes());
-    let text = sink.wait_for(4)[3].text();
-    assert!(text.starts_with("Authentication-Results: "), "no seal on a broken chain: {text}");
+    let mail = sink.wait_for(4)[3].data.clone();
+    let text = String::from_utf8(mail.clone()).unwrap();
     assert!(results(&text).contains("arc=fail"), "{text}");
+    let seal = text.split("\r\nARC-Message-Signature").next().unwrap();
+    assert!(seal.starts_with("ARC-Seal: i=4;") && seal.contains("cv=fail;"), "{text}");
+    let judged = world.dkimpy("arc", &mail, &[]);
+    assert!(judged.contains("ARC-Seal[4] reported failure"), "{judged}\n{text}");
+    // Whoever sees that needs no second one.
+    client.accepted("a@friend.example", TO, &mail);
+    let text = sink.wait_for(5)[4].text();
+    assert!(text.starts_with("Authentication-Results: "), "the chain has ended: {text}");
 }
 
 #[test]

@@ -127,3 +127,38 @@ fn smtplib_sends_over_tls_and_in_japanese() {
     sink.wait_for(6);
     gateway.stop();
 }
+
+/// Postfix's load generator: several sessions at once, one message or many on a connection.
+#[test]
+fn smtp_source_is_served_in_parallel() {
+    let sink = Sink::start();
+    let home = Home::new(&Setup { next_hop: &sink.url(), ..Setup::default() });
+    let gateway = Gateway::start(&home);
+    let server = format!("inet:127.0.0.1:{}", gateway.smtp().port());
+    // Options, messages, recipients of each.
+    let cases: [(&[&str], usize, usize); 4] = [
+        (&["-s", "8"], 80, 1),
+        (&["-s", "8", "-d"], 80, 1),
+        (&["-s", "4", "-r", "5", "-l", "50000"], 20, 5),
+        (&["-s", "2", "-M", "[127.0.0.1]", "-S", "a subject", "-A"], 10, 1),
+    ];
+    let mut sent = 0;
+    for (options, messages, recipients) in cases {
+        let output = Command::new("smtp-source")
+            .args(options)
+            .args(["-m", &messages.to_string(), "-f", "alice@elsewhere.example"])
+            .args(["-t", "bob@ours.example", &server])
+            .output()
+            .expect("smtp-source runs: install the package postfix");
+        succeed(&output);
+        let delivered = sink.wait_for(sent + messages);
+        for message in &delivered[sent..] {
+            assert_eq!(message.to.len(), recipients, "{options:?}");
+            assert!(message.data.ends_with(b"\r\n") && !message.data.contains(&0), "{options:?}");
+        }
+        sent += messages;
+    }
+    home.wait_for_empty_queue();
+    assert_eq!(sink.count(), sent);
+    gateway.stop();
+}

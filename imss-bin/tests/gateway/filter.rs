@@ -1,13 +1,17 @@
 //! The sender filter as clients and administrators meet it: swaks from several loopback addresses,
 //! and `imss filter` with and without a gateway.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::clients::write_certificate;
+use crate::held::eicar;
+use crate::many_clients::connect_from;
 use crate::sink::Sink;
-use crate::support::{Gateway, Home, Setup, letter, wait_until};
+use crate::support::{Client, Gateway, Home, Setup, letter, wait_until};
 
 /// Strangers are all but 127.0.0.1; no address is a known host.
 const ROOT: &str = "relay-domains = [\"ours.example\"]\ntrusted-networks = [\"127.0.0.1/32\"]";
@@ -153,4 +157,132 @@ fn behind_our_own_relay_the_sender_before_it_is_judged() {
     let show = home.json(&["filter", "show", "127.0.0.1", "--json"]);
     assert_eq!(show["is_known_host"], true);
     gateway.stop();
+}
+
+const TLS: &str = "[tls]\ncertificate = \"certificate.pem\"\nkey = \"key.pem\"\n\
+                   [[listen]]\naddress = \"127.0.0.1:0\"\ntls = \"implicit\"\n";
+
+/// One message by swaks from 127.0.0.5 to a port of the gateway: what was said.
+fn from_five(port: &str, more: &[&str]) -> String {
+    let output = Command::new("swaks")
+        .args(["--server", "127.0.0.1", "--port", port, "--local-interface", "127.0.0.5"])
+        .args(["--helo", "mx.elsewhere.example", "--timeout", "60s"])
+        .args(["--from", "alice@elsewhere.example", "--to", "bob@ours.example"])
+        .args(more)
+        .output()
+        .expect("swaks");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_virus_blocks_its_sender_inside_tls_too_until_it_is_released() {
+    let sink = Sink::start();
+    let tables = "[filter.profiler.virus]\nmin-volume = 1\nrate = 1\naction = \"reject\"\n";
+    let home = home(&sink, &format!("{tables}{TLS}"));
+    write_certificate(&home);
+    let gateway = Gateway::start(&home);
+    let [plain, implicit]: [String; 2] = gateway.listening();
+    let eicar = String::from_utf8(eicar()).unwrap();
+    home.write("infected", letter("infected", &eicar));
+    assert!(is_accepted(&from_five(&implicit, &["--tlsc"])), "it is nobody yet");
+    let infected = ["--tls", "--data", &format!("@{}", home.path().join("infected").display())];
+    assert!(is_accepted(&from_five(&plain, &infected)), "and held");
+    wait_until("the sender is blocked", || entries(&home, "blocked").len() == 1);
+    let entry = entries(&home, "blocked").remove(0);
+    assert_eq!((&entry["subject"], &entry["by"]), (&"127.0.0.5".into(), &"profiler".into()));
+    assert!(entry["note"].as_str().unwrap().starts_with("virus: 1 of "), "{entry}");
+    let ways: [(&str, &[&str]); 3] =
+        [(&plain, &[]), (&plain, &["--tls"]), (&implicit, &["--tlsc"])];
+    for (port, how) in ways {
+        let said = from_five(port, how);
+        assert!(said.contains("554 5.7.1 127.0.0.5 is blocked here"), "{how:?}\n{said}");
+    }
+    home.done(&["filter", "release", "127.0.0.5"]);
+    for (port, how) in ways {
+        assert!(is_accepted(&from_five(port, how)), "{how:?}");
+    }
+    gateway.stop();
+    assert_eq!(sink.count(), 4, "the virus went nowhere");
+}
+
+/// Inside a session whose TLS began before the client was blocked.
+#[test]
+fn a_block_meets_sessions_that_are_open() {
+    let sink = Sink::start();
+    let home = home(&sink, TLS);
+    write_certificate(&home);
+    let gateway = Gateway::start(&home);
+    let [_, implicit]: [String; 2] = gateway.listening();
+    let script = "
+import smtplib, ssl, sys
+context = ssl._create_unverified_context()
+port, source = int(sys.argv[1]), ('127.0.0.5', 0)
+with smtplib.SMTP_SSL('127.0.0.1', port, 'mx.elsewhere.example', context=context, source_address=source) as one:
+    one.ehlo()
+    for _ in range(3):
+        print(*one.mail('alice@elsewhere.example'), flush=True)
+        one.rset()
+        sys.stdin.readline()
+";
+    let mut client = Command::new("python3")
+        .args(["-c", script, &implicit])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut input = client.stdin.take().unwrap();
+    let mut said = BufReader::new(client.stdout.take().unwrap()).lines();
+    let mut next = || said.next().unwrap().unwrap();
+    assert!(next().starts_with("250"));
+    home.done(&["filter", "block", "127.0.0.5"]);
+    input.write_all(b"\n").unwrap();
+    let refused = next();
+    assert!(refused.starts_with("550") && refused.contains("is blocked here"), "{refused}");
+    home.done(&["filter", "release", "127.0.0.5"]);
+    input.write_all(b"\n").unwrap();
+    assert!(next().starts_with("250"));
+    input.write_all(b"\n").unwrap();
+    assert!(client.wait().unwrap().success());
+    gateway.stop();
+}
+
+#[test]
+fn one_message_to_many_unknown_mailboxes_is_harvesting() {
+    let sink = Sink::start();
+    let tables = "[filter.profiler.harvest]\nmin-volume = 5\nrate = 60\n\
+                  [recipients]\nfile = \"mailboxes\"\n";
+    let home = home(&sink, tables);
+    home.write("mailboxes", "bob@ours.example\ncarol@ours.example\n");
+    let gateway = Gateway::start(&home);
+    let port = gateway.smtp().port().to_string();
+    let to = |unknown: u32| {
+        let unknown: Vec<_> = (0..unknown).map(|n| format!("n{n}@ours.example")).collect();
+        format!("bob@ours.example,{},carol@ours.example", unknown.join(","))
+    };
+    let said = from_five(&port, &["--to", &to(2)]);
+    assert!(said.contains("550 5.1.1") && is_accepted(&said), "{said}");
+    assert!(entries(&home, "blocked").is_empty(), "two of four");
+    from_five(&port, &["--to", &to(4)]);
+    let blocked = entries(&home, "blocked");
+    assert_eq!(blocked[0]["subject"], "127.0.0.5");
+    assert!(blocked[0]["note"].as_str().unwrap().starts_with("harvest: "), "{}", blocked[0]);
+    gateway.stop();
+}
+
+#[test]
+fn who_speaks_first_is_no_mail_server() {
+    let sink = Sink::start();
+    let tables = "[filter.checks]\nearly-talker = \"reject\"\nearly-talker-wait = \"30 seconds\"\n";
+    let home = home(&sink, tables);
+    let gateway = Gateway::start(&home);
+    let mut early = Client::over(connect_from([127, 0, 0, 5], gateway.smtp()).unwrap()).unwrap();
+    early.send(b"EHLO mx.elsewhere.example\r\nMAIL FROM:<>\r\n").unwrap();
+    let said = early.reply().unwrap();
+    assert_eq!(said, "554 5.7.1 Your mail server is not in order: early-talker");
+    // Who is trusted is greeted at once.
+    gateway.connect().accepted("a@ours.example", &["bob@ours.example"], &letter("ours", "Hello."));
+    sink.wait_for(1);
+    gateway.stop();
+    let log = home.json(&["filter", "log", "--client", "127.0.0.5", "--json"]);
+    assert_eq!((&log[0]["stage"], &log[0]["rule"]), (&"connect".into(), &"early-talker".into()));
 }

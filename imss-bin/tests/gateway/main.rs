@@ -23,6 +23,7 @@ mod many_clients;
 mod milter;
 mod milter_peer;
 mod next_hop_down;
+mod one_connection;
 mod postfix;
 mod proxy;
 mod recipients;

@@ -1,9 +1,11 @@
 //! Thousands of clients that wait, and crowds that misbehave: both cost little, and good mail gets in.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
 
+use crate::clients::{succeed, write_certificate};
 use crate::sink::Sink;
 use crate::support::{Client, Gateway, Home, Setup, letter};
 
@@ -20,7 +22,7 @@ fn rss_kib(pid: u32) -> u64 {
 }
 
 /// A connection from an address of its own.
-fn connect_from(source: [u8; 4], to: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn connect_from(source: [u8; 4], to: SocketAddr) -> io::Result<TcpStream> {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
     bind(&socket, &SocketAddr::from((source, 0)))?;
@@ -119,5 +121,114 @@ fn a_crowd_shuts_nobody_out() {
         connect_from([127, 1, 1, 1], gateway.smtp())
             .is_ok_and(|mut stream| read_line(&mut stream).starts_with("220"))
     });
+    gateway.stop();
+}
+
+/// Opens connections with TLS from one address, waits for a line, and asks each whether it is alive.
+const IDLE: &str = r#"
+import socket, ssl, sys
+address, port, count = "127.1.0.1", int(sys.argv[1]), int(sys.argv[2])
+context = ssl._create_unverified_context()
+def connect():
+    plain = socket.create_connection(("127.0.0.1", port), 60, (address, 0))
+    return context.wrap_socket(plain)
+waiting = [connect() for _ in range(count)]
+assert all(one.recv(999).startswith(b"220") for one in waiting)
+try:
+    connect()
+    sys.exit("one more than one client may have")
+except OSError:
+    pass
+print("ready", flush=True)
+sys.stdin.readline()
+for one in waiting:
+    one.sendall(b"NOOP\r\n")
+    assert one.recv(999).startswith(b"250")
+"#;
+
+const TWO_LISTENERS: &str = "
+[limits]
+connections = 500
+connections-per-client = 250
+connections-per-network = 300
+[tls]
+certificate = \"certificate.pem\"
+key = \"key.pem\"
+[[listen]]
+address = \"127.0.0.1:0\"
+tls = \"implicit\"
+";
+
+#[test]
+fn good_mail_passes_through_a_crowd_with_tls() {
+    let sink = Sink::start();
+    let home = Home::new(&Setup {
+        next_hop: &sink.url(),
+        root: "relay-domains = [\"ours.example\"]\ntrusted-networks = [\"127.9.0.0/16\"]",
+        tables: TWO_LISTENERS,
+        ..Setup::default()
+    });
+    write_certificate(&home);
+    let gateway = Gateway::start(&home);
+    let [plain, implicit]: [String; 2] = gateway.listening();
+    let mut idle = Command::new("python3")
+        .args(["-c", IDLE, &implicit, "250"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut ready = String::new();
+    BufReader::new(idle.stdout.as_mut().unwrap()).read_line(&mut ready).unwrap();
+    if ready != "ready\n" {
+        succeed(&idle.wait_with_output().unwrap());
+        panic!("the idle clients said {ready:?}");
+    }
+    // What one address has, it has at both ports.
+    let mut more = connect_from([127, 1, 0, 1], gateway.smtp()).unwrap();
+    assert!(read_line(&mut more).starts_with("421 4.7.0"));
+    // A network beside it: half a handshake, nonsense instead of one, half a line, half a message.
+    let tls: SocketAddr = format!("127.0.0.1:{implicit}").parse().unwrap();
+    let mut crowd = Vec::new();
+    let mut refused = 0;
+    for number in 0..300_u16 {
+        let source = [127, 2, 0, u8::try_from(number % 250).unwrap() + 1];
+        let (to, said): (SocketAddr, &[u8]) = match number % 4 {
+            0 => (tls, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
+            1 => (tls, b"EHLO nonsense\r\n"),
+            2 => (gateway.smtp(), b"MAIL FR"),
+            _ => (
+                gateway.smtp(),
+                b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<bob@ours.example>\r\nDATA\r\nhalf",
+            ),
+        };
+        let mut stream = connect_from(source, to).unwrap();
+        if to != tls && !read_line(&mut stream).starts_with("220") {
+            refused += 1;
+            continue;
+        }
+        // Nonsense ends a handshake, perhaps before all of it was said.
+        let _ = stream.write_all(said);
+        crowd.push(stream);
+    }
+    assert!(refused > 0, "nine tenths of the places are for strangers");
+    let count = 10;
+    for number in 0..count {
+        let port = if number % 2 == 0 { &plain } else { &implicit };
+        let how = if number % 2 == 0 { "--tls" } else { "--tlsc" };
+        let output = Command::new("swaks")
+            .args(["--server", "127.0.0.1", "--port", port, how, "--local-interface", "127.9.0.1"])
+            .args(["--ehlo", "good.example", "--timeout", "60s"])
+            .args(["--from", "alice@elsewhere.example", "--to", "bob@ours.example"])
+            .output()
+            .expect("swaks");
+        assert!(succeed(&output).contains("queued as"));
+    }
+    sink.wait_for(count);
+    drop(crowd);
+    // Whoever waited quietly is served still.
+    idle.stdin.take().unwrap().write_all(b"\n").unwrap();
+    succeed(&idle.wait_with_output().unwrap());
+    assert_eq!(sink.count(), count);
     gateway.stop();
 }

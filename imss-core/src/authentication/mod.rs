@@ -83,10 +83,10 @@ pub struct AuthFacts {
     /// SPF of the reverse-path; [`AuthResult::None`] and no domain if it is null.
     #[serde(default)]
     pub mail_from: SpfFact,
-    /// One per signature, from the top, at most ten.
+    /// One per signature, from the top, at most ten; one more if others were left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dkim: Vec<DkimFact>,
-    /// Signatures that were not looked at, because there are more than ten.
+    /// Signatures that were not looked at, because there are more than ten or one is too long.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dkim_left_out: u32,
     /// DMARC of the author's domain.
@@ -258,6 +258,9 @@ impl AuthFacts {
             AuthResult::Pass
         } else if has(AuthResult::TempError) {
             AuthResult::TempError
+        } else if self.dkim_left_out > 0 {
+            // One of them may have been valid.
+            AuthResult::PermError
         } else {
             self.dkim.first().map_or(AuthResult::None, |fact| fact.result)
         }

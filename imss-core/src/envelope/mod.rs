@@ -34,6 +34,10 @@ pub struct Client {
     /// nothing.
     #[serde(default)]
     pub helo: String,
+    /// The name of its address, if that name was found to have this address. A domain; nobody asked, or it
+    /// is not so, if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The TLS version and cipher suite, such as `TLSv1.3 TLS13_AES_256_GCM_SHA384`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<String>,
@@ -49,7 +53,7 @@ impl Client {
     /// The client at an address, of which nothing else is known.
     #[must_use]
     pub fn new(ip: IpAddr) -> Self {
-        Self { ip, helo: String::new(), tls: None, login: None, is_ours: false }
+        Self { ip, helo: String::new(), name: None, tls: None, login: None, is_ours: false }
     }
 }
 

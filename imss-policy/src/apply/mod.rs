@@ -63,6 +63,22 @@ pub struct Copy {
     pub unproven: Option<String>,
 }
 
+impl Applied {
+    /// Gives the decisions the texts that these copies' senders read, their tokens filled in.
+    pub fn tell(&self, decisions: &mut Decisions) {
+        for copy in self.copies.iter().filter(|copy| copy.archive.is_none()) {
+            if !matches!(copy.action, FinalAction::Reject { .. } | FinalAction::Bounce { .. }) {
+                continue;
+            }
+            for place in &copy.recipients {
+                if let Some(decision) = decisions.recipients.get_mut(*place) {
+                    decision.action = copy.action.clone();
+                }
+            }
+        }
+    }
+}
+
 /// A complete new message. Its reverse-path is null.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeMail {

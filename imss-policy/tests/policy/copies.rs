@@ -101,6 +101,9 @@ fn replies_are_filled_in_with_ascii() {
     let applied = case.apply(&case.decide());
     let FinalAction::Reject { text, .. } = &applied.copies[0].action else { panic!("rejected") };
     assert_eq!(text.as_ref(), "??: 192.0.2.7");
+    let mut decisions = case.decide();
+    applied.tell(&mut decisions);
+    assert_eq!(decisions.recipients[0].action, applied.copies[0].action, "what the client reads");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! In: the message. Out of [`read`]: what must be looked up; then, with the keys, [`verify`] gives the
 //! facts. Both compute and never wait. At most ten signatures are looked at, from the top, so that
-//! the digests of the body are bounded; what is malformed counts among them.
+//! the digests of the body are bounded; what is malformed counts among them, and what is more than
+//! that is never parsed ([`super::bounds`]) but told as a fact of its own.
 //!
 //! `Deviation:` from mail-auth: digests of bodies are our own (its relaxed form is wrong for bodies that end in
 //! lines of blanks), `l=` is followed but never aligned, `rsa-sha1` and RSA keys below 1024 bits are
@@ -30,21 +31,16 @@ use mail_auth::{
     ResolverCache, Txt,
 };
 
+use super::bounds::{Bounded, MAX_SETS, MAX_SIGNATURES, split, split_at_empty_line, with_crlf};
 use super::names::{Names, NoAnswer};
 use crate::report;
 
-/// Signatures that are looked at.
-const MAX_SIGNATURES: usize = 10;
-/// ARC sets (RFC 8617 §5.1.1.2).
-const MAX_SETS: usize = 50;
-/// Octets of a header section that is searched for signatures.
-const MAX_HEADER: usize = 1 << 20;
 /// RSA keys shorter than this are worth nothing (RFC 8301 §3.2).
 const MIN_RSA_BITS: usize = 1024;
 
 /// A message, ready for its keys.
 pub(super) struct Read {
-    raw: Bytes,
+    header: Bounded,
     hashes: Vec<(Canonicalization, HashAlgorithm, u64, Vec<u8>)>,
     body_lengths: BTreeMap<bool, u64>,
     /// The names of the keys it needs.
@@ -64,7 +60,7 @@ pub(super) fn read(raw: Bytes) -> Read {
     let raw = with_crlf(raw);
     let (header, body) = split(&raw);
     let mut read = Read {
-        raw: raw.clone(),
+        header: Bounded::new(raw.slice_ref(header)),
         hashes: Vec::new(),
         body_lengths: BTreeMap::new(),
         keys: BTreeSet::new(),
@@ -74,36 +70,39 @@ pub(super) fn read(raw: Bytes) -> Read {
     read.author = if header.len() < whole.len() {
         Err("a header section that is too long")
     } else {
-        author(&raw.slice_ref(header), parse(header).as_ref())
+        author(&raw.slice_ref(header), read.header.parse().as_ref())
     };
-    let Some(message) = parse(header) else { return read };
+    let Some(message) = read.header.parse() else { return read };
+    let (mut hashes, mut body_lengths) = (Vec::new(), BTreeMap::new());
+    let mut keys: BTreeSet<Box<str>> = BTreeSet::new();
     let mut wanted: Vec<(Canonicalization, HashAlgorithm, u64)> = Vec::new();
     for found in &message.dkim_headers {
         let signature = &found.header;
-        read.keys.insert(signature.domain_key().into());
+        keys.insert(signature.domain_key().into());
         wanted.push((signature.cb, signature.a.into(), signature.l));
     }
     // A chain that is too long is not verified, and its keys are not asked for.
-    let chain =
-        if message.as_headers.len() > MAX_SETS { &[] } else { message.as_headers.as_slice() };
-    for found in chain {
-        read.keys.insert(found.header.domain_key().into());
+    let has_chain = !read.header.leaves_sets_out;
+    for found in message.as_headers.iter().filter(|_| has_chain) {
+        keys.insert(found.header.domain_key().into());
     }
-    if let Some(last) = message.ams_headers.last() {
+    if let Some(last) = message.ams_headers.last().filter(|_| has_chain) {
         let signature = &last.header;
-        read.keys.insert(signature.domain_key().into());
+        keys.insert(signature.domain_key().into());
         wanted.push((signature.cb, signature.a.into(), signature.l));
     }
     for (canon, algorithm, limit) in wanted {
         let known = |one: &&(Canonicalization, HashAlgorithm, u64, Vec<u8>)| {
             (one.0, one.1, one.2) == (canon, algorithm, limit)
         };
-        if read.hashes.iter().find(known).is_none() {
+        if hashes.iter().find(known).is_none() {
             let (digest, length) = hash(body, canon, algorithm, limit);
-            read.hashes.push((canon, algorithm, limit, digest));
-            read.body_lengths.insert(canon == Canonicalization::Relaxed, length);
+            hashes.push((canon, algorithm, limit, digest));
+            body_lengths.insert(canon == Canonicalization::Relaxed, length);
         }
     }
+    drop(message);
+    (read.hashes, read.body_lengths, read.keys) = (hashes, body_lengths, keys);
     read
 }
 
@@ -163,13 +162,10 @@ pub(super) async fn verify(
     keys: &Keys,
     resolver: &TokioResolver,
 ) -> (Vec<DkimFact>, u32, ArcFact) {
-    let (header, _) = split(&read.raw);
-    let Some(mut message) = parse_all(header) else {
+    let Some(mut message) = read.header.parse() else {
         return (Vec::new(), 0, ArcFact::default());
     };
-    let signatures = message.dkim_headers.len();
-    bound(&mut message);
-    let left_out = signatures.saturating_sub(message.dkim_headers.len());
+    let left_out = read.header.signatures_left_out;
     message.body_hashes.clone_from(&read.hashes);
     let authenticator = MessageAuthenticator(resolver.clone());
     let parameters = |params| Parameters {
@@ -181,28 +177,16 @@ pub(super) async fn verify(
         cache_ipv6: None::<&NoCache<_, _>>,
     };
     let outputs = authenticator.verify_dkim(parameters(&message)).await;
-    let facts = outputs
+    let mut facts: Vec<DkimFact> = outputs
         .iter()
         .map(|output| fact(read, keys, &message, output.result(), output.signature()))
         .collect();
+    if left_out > 0 {
+        let reason = format!("{left_out} signatures were not looked at: too many, or too long");
+        facts.push(DkimFact { result: AuthResult::PermError, reason, ..DkimFact::default() });
+    }
     let arc = arc(read, keys, &message, &authenticator).await;
     (facts, u32::try_from(left_out).unwrap_or(u32::MAX), arc)
-}
-
-fn parse(header: &[u8]) -> Option<AuthenticatedMessage<'_>> {
-    let mut message = parse_all(header)?;
-    bound(&mut message);
-    Some(message)
-}
-
-fn parse_all(header: &[u8]) -> Option<AuthenticatedMessage<'_>> {
-    AuthenticatedMessage::parse_with_opts(header, None, false)
-}
-
-/// Keeps what is looked at.
-fn bound(message: &mut AuthenticatedMessage<'_>) {
-    message.dkim_headers.truncate(MAX_SIGNATURES);
-    message.errors.truncate(MAX_SIGNATURES);
 }
 
 fn fact(
@@ -266,8 +250,7 @@ async fn arc(
     message: &AuthenticatedMessage<'_>,
     authenticator: &MessageAuthenticator,
 ) -> ArcFact {
-    let sets =
-        message.as_headers.len().max(message.ams_headers.len()).max(message.aar_headers.len());
+    let sets = read.header.sets;
     let mut fact = ArcFact { sets: u32::try_from(sets).unwrap_or(u32::MAX), ..ArcFact::default() };
     if let Some(last) = message.as_headers.last() {
         fact.sealer = tidy(&last.header.d);
@@ -277,14 +260,17 @@ async fn arc(
         reason: reason.to_owned(),
         ..fact
     };
+    if sets > MAX_SETS {
+        return broken(fact, "more than 50 sets");
+    }
+    if read.header.leaves_sets_out {
+        return broken(fact, "a field of the chain is too long");
+    }
     if message.has_arc_errors {
         return broken(fact, "a field of the chain is malformed");
     }
     if sets == 0 {
         return fact;
-    }
-    if sets > MAX_SETS {
-        return broken(fact, "more than 50 sets");
     }
     if let Some(reason) = objection(read, keys, message) {
         return broken(fact, reason);
@@ -447,36 +433,6 @@ fn hash(
     hasher.finish()
 }
 
-/// Header section, with the empty line after it, and body.
-fn split(raw: &[u8]) -> (&[u8], &[u8]) {
-    let (header, body) = split_at_empty_line(raw);
-    (header.get(..MAX_HEADER).unwrap_or(header), body)
-}
-
-fn split_at_empty_line(raw: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr::memmem::find(raw, b"\r\n\r\n").map_or(raw.len(), |at| at.saturating_add(4));
-    raw.split_at_checked(end).unwrap_or((raw, &[]))
-}
-
-/// Files often have LF line ends; what was signed had CRLF.
-fn with_crlf(raw: Bytes) -> Bytes {
-    let first = memchr::memchr(b'\n', &raw);
-    let is_crlf = first.is_none_or(|at| at > 0 && raw.get(at.saturating_sub(1)) == Some(&b'\r'));
-    if is_crlf {
-        return raw;
-    }
-    let mut out = Vec::with_capacity(raw.len().saturating_add(raw.len() / 16));
-    let mut before = 0;
-    for octet in raw.iter() {
-        if *octet == b'\n' && before != b'\r' {
-            out.push(b'\r');
-        }
-        out.push(*octet);
-        before = *octet;
-    }
-    out.into()
-}
-
 fn is_ed25519(text: &[u8]) -> bool {
     tags(text).any(|(name, value)| name == b"k" && value.eq_ignore_ascii_case(b"ed25519"))
 }
@@ -531,6 +487,7 @@ impl ResolverCache<Box<str>, Txt> for Keys {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bounds::MAX_HEADER;
     use super::*;
 
     #[test]

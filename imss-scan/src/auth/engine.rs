@@ -6,8 +6,9 @@
 
 use imss_core::authentication::{AuthFacts, AuthResult, DomainPattern};
 use imss_core::envelope::Client;
-use imss_core::finding::{Finding, FindingKind, Gap};
+use imss_core::finding::{Finding, FindingKind, Gap, GapReason};
 use imss_core::ids::{EntityId, QueryId};
+use imss_core::limits::Limit;
 use imss_core::plan::{AuthQuery, Identifier, Query, ScanPlan, Selection};
 use imss_core::verdict::Score;
 
@@ -87,6 +88,10 @@ impl Engine for AuthEngine {
         };
         let mut findings = Vec::new();
         let mut gaps = Vec::new();
+        let is_asked = self.queries.iter().any(|(id, _)| input.wanted.contains(*id));
+        if is_asked && facts.dkim_left_out > 0 && facts.dkim_result() != AuthResult::Pass {
+            gaps.push(left_out(facts.dkim_left_out));
+        }
         for (id, query) in self.queries.iter().filter(|(id, _)| input.wanted.contains(*id)) {
             match check(query, facts) {
                 Held::No => {}
@@ -224,6 +229,13 @@ fn finding(query: QueryId, name: &str, detail: &str) -> Finding {
         query: Some(query),
         evidence: None,
     }
+}
+
+/// Signatures that may have been valid.
+fn left_out(count: u32) -> Gap {
+    let reason = GapReason::Limit(Limit::Header);
+    let detail = format!("{count} DKIM signatures: too many, or too long");
+    Gap { reason, entity: EntityId::MESSAGE, engine: ENGINE.into(), detail }
 }
 
 fn gap(error: &LookupError) -> Gap {

@@ -9,6 +9,8 @@
 //! never a pass.
 
 #[cfg(feature = "auth")]
+mod bounds;
+#[cfg(feature = "auth")]
 pub mod client;
 #[cfg(feature = "auth")]
 mod dkim;

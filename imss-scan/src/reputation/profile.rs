@@ -14,7 +14,8 @@ pub enum RuleKind {
     Spam,
     /// Messages with malware.
     Virus,
-    /// Messages to many recipients of whom many are unknown.
+    /// Recipients that do not exist, or that are more than a letter has. It counts recipients, where
+    /// the others count messages.
     Harvest,
     /// Messages with the null reverse-path.
     Bounce,
@@ -53,14 +54,14 @@ pub struct Rule {
     pub is_transient: bool,
 }
 
-/// What one message, or the refusal of all its recipients, showed. `None` is not counted.
+/// What one message, or one recipient, showed. `None` is not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observation {
     /// Whether it was spam.
     pub spam: Option<bool>,
     /// Whether it held malware.
     pub virus: Option<bool>,
-    /// Whether it looked for mailboxes.
+    /// Whether the recipient was a guess.
     pub harvest: Option<bool>,
     /// Whether its reverse-path was null.
     pub bounce: Option<bool>,

@@ -79,11 +79,8 @@ pub(crate) fn envelope(client: &str) -> Envelope {
     };
     Envelope {
         client: Client {
-            ip: client.parse().unwrap(),
             helo: "client.example".to_owned(),
-            tls: None,
-            login: None,
-            is_ours: false,
+            ..Client::new(client.parse().unwrap())
         },
         reverse_path: ReversePath::parse("from@example.net", Syntax::default()).unwrap(),
         parameters: MailParameters::default(),

@@ -1,7 +1,9 @@
 //! The next ARC set (RFC 8617 §5.1): our results, a signature of the message, a seal of the chain.
 //!
-//! A chain that is broken or too long gets no set: it cannot become whole again, and a set would only
-//! say so. `Deviation:` §5.1.2 would seal a first failure with `cv=fail`.
+//! Who finds a chain broken seals that once with `cv=fail`, a seal of its own set alone (§5.1.2). A chain
+//! that says so already, is too long, or could not be checked gets no set.
+
+use std::collections::BTreeMap;
 
 use base64_simd::STANDARD;
 use bytes::Bytes;
@@ -24,13 +26,7 @@ pub(super) fn fields(
     results: &str,
     now: u64,
 ) -> Result<Vec<Bytes>, SignError> {
-    let status = match (chain.result, chain.sets) {
-        (AuthResult::None, 0) => "none",
-        (AuthResult::Pass, 1..MAX_SETS) => "pass",
-        _ => return Ok(Vec::new()),
-    };
-    let Some(mut data) = earlier(sections, chain.sets) else { return Ok(Vec::new()) };
-    let instance = chain.sets.saturating_add(1);
+    let Some((status, instance, mut data)) = state(sections, chain) else { return Ok(Vec::new()) };
     let (algorithm, domain, selector) = (key.key.algorithm(), &key.domain, &key.selector);
     let results = format!(" i={instance}; {results}");
     let (names, mut signed) = sections.signed(&["dkim-signature"]);
@@ -59,29 +55,79 @@ pub(super) fn fields(
     ])
 }
 
-/// The canonical forms of the sets before ours, in the order of the seal (§5.1.1).
-fn earlier(sections: &Sections, sets: u32) -> Option<Vec<u8>> {
+/// `cv=` and `i=` of the next set, and what its seal covers besides it; `None` if there is none.
+fn state(sections: &Sections, chain: &ArcFact) -> Option<(&'static str, u32, Vec<u8>)> {
     let fields = sections.fields();
-    let mut data = Vec::new();
-    for instance in 1..=sets {
-        for wanted in [RESULTS, SIGNATURE, SEAL] {
-            let is_it = |(name, value): &&(&[u8], &[u8])| {
-                name.trim_ascii_end().eq_ignore_ascii_case(wanted.as_bytes())
-                    && number(value) == Some(instance)
-            };
-            let (name, value) = fields.iter().find(is_it)?;
-            push_relaxed(&mut data, name, value);
+    let sets = Sets::new(&fields);
+    let next = sets.highest().saturating_add(1);
+    match chain.result {
+        AuthResult::None if chain.sets == 0 => Some(("none", 1, Vec::new())),
+        AuthResult::Pass if (1..MAX_SETS).contains(&chain.sets) => {
+            Some(("pass", chain.sets.saturating_add(1), sets.canonical(chain.sets)?))
         }
+        AuthResult::Fail if next <= MAX_SETS && !sets.says_fail() => {
+            Some(("fail", next, Vec::new()))
+        }
+        _ => None,
     }
-    Some(data)
+}
+
+/// The fields of a chain, by instance and in the order of the seal (§5.1.1); of several alike the first.
+struct Sets<'a>(BTreeMap<(u32, usize), Field<'a>>);
+
+/// Name and value.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
+impl<'a> Sets<'a> {
+    fn new(fields: &[Field<'a>]) -> Self {
+        let mut sets = BTreeMap::new();
+        for (name, value) in fields {
+            let is_it = |kind: &str| name.trim_ascii_end().eq_ignore_ascii_case(kind.as_bytes());
+            let place = [RESULTS, SIGNATURE, SEAL].iter().position(|kind| is_it(kind));
+            if let (Some(place), Some(instance)) = (place, instance(value)) {
+                sets.entry((instance, place)).or_insert((*name, *value));
+            }
+        }
+        Self(sets)
+    }
+
+    /// The last instance; 0 if there is none.
+    fn highest(&self) -> u32 {
+        self.0.keys().next_back().map_or(0, |(instance, _)| *instance)
+    }
+
+    /// Whether the last seal ended the chain.
+    fn says_fail(&self) -> bool {
+        let seals = self.0.iter().rev().filter(|((_, place), _)| *place == 2);
+        let cv = seals.map(|(_, (_, value))| tag(value, b"cv")).next().flatten();
+        cv.is_some_and(|cv| cv.eq_ignore_ascii_case(b"fail"))
+    }
+
+    /// The canonical forms of the first `count` sets.
+    fn canonical(&self, count: u32) -> Option<Vec<u8>> {
+        let mut data = Vec::new();
+        for instance in 1..=count {
+            for place in 0..3 {
+                let (name, value) = self.0.get(&(instance, place))?;
+                push_relaxed(&mut data, name, value);
+            }
+        }
+        Some(data)
+    }
 }
 
 /// `i=` of a field.
-fn number(value: &[u8]) -> Option<u32> {
+fn instance(value: &[u8]) -> Option<u32> {
+    let number = std::str::from_utf8(tag(value, b"i")?).ok()?.parse().ok()?;
+    (1..=MAX_SETS).contains(&number).then_some(number)
+}
+
+/// A tag's value.
+fn tag<'a>(value: &'a [u8], wanted: &[u8]) -> Option<&'a [u8]> {
     let mut tags = value.split(|octet| *octet == b';').filter_map(|tag| {
         let at = memchr::memchr(b'=', tag)?;
         let (name, value) = tag.split_at_checked(at)?;
-        (name.trim_ascii() == b"i").then(|| value.get(1..).unwrap_or_default().trim_ascii())
+        (name.trim_ascii() == wanted).then(|| value.get(1..).unwrap_or_default().trim_ascii())
     });
-    std::str::from_utf8(tags.next()?).ok()?.parse().ok()
+    tags.next()
 }

@@ -1,3 +1,5 @@
+use imss_core::authentication::{ArcFact, AuthResult};
+
 use super::*;
 
 fn key(selector: &str, file: &str, author: &str, not_before: u64) -> SigningKey {
@@ -80,6 +82,80 @@ fn relaxed_fields() {
     out.clear();
     header::push_relaxed(&mut out, b"X", b" \r\n");
     assert_eq!(out, b"x:\r\n");
+}
+
+fn sections(header: &str) -> header::Sections {
+    let body = crate::spool::body::Body::Memory(Bytes::from(format!("{header}\r\nHello.\r\n")));
+    let rope = Rope::original(body.len());
+    header::Sections::read(&Content { body, rope }).unwrap()
+}
+
+/// A broken chain is sealed once, by a seal of its own set and nothing before it (RFC 8617 §5.1.2).
+#[test]
+fn broken_chains() {
+    let set = |i: u32, cv: &str| {
+        format!(
+            "ARC-Seal: i={i}; a=rsa-sha256; cv={cv}; d=a.example; s=s; b=AA==\r\n\
+             ARC-Message-Signature: i={i}; a=rsa-sha256; d=a.example; s=s; h=from; bh=AA==; b=AA==\r\n\
+             ARC-Authentication-Results: i={i}; a.example; spf=pass\r\n"
+        )
+    };
+    let from = "From: a@b.example\r\n";
+    let (one, two) = (set(1, "none"), set(2, "pass"));
+    // The header, what was found, sets; then the instance and the status of the next set.
+    let cases: [(&str, String, AuthResult, u32, Option<&str>); 8] = [
+        ("no chain", from.to_owned(), AuthResult::None, 0, Some("i=1; cv=none")),
+        ("whole", format!("{two}{one}{from}"), AuthResult::Pass, 2, Some("i=3; cv=pass")),
+        ("broken", format!("{two}{one}{from}"), AuthResult::Fail, 2, Some("i=3; cv=fail")),
+        ("a set is missing", format!("{two}{from}"), AuthResult::Fail, 1, Some("i=3; cv=fail")),
+        ("told already", format!("{}{one}{from}", set(2, "fail")), AuthResult::Fail, 2, None),
+        ("not known", format!("{one}{from}"), AuthResult::TempError, 1, None),
+        (
+            "the last",
+            format!("{}{from}", set(49, "pass")),
+            AuthResult::Fail,
+            49,
+            Some("i=50; cv=fail"),
+        ),
+        ("no room", format!("{}{from}", set(50, "pass")), AuthResult::Fail, 50, None),
+    ];
+    let key = key("seal", "ed25519.pem", "example.com", 0);
+    let pair =
+        rcgen::KeyPair::from_pem(&std::fs::read_to_string(pem("ed25519.pem")).unwrap()).unwrap();
+    let public = aws_lc_rs::signature::UnparsedPublicKey::new(
+        &aws_lc_rs::signature::ED25519,
+        pair.public_key_raw().to_vec(),
+    );
+    for (name, header, result, sets, expected) in cases {
+        let chain = ArcFact { result, sets, ..ArcFact::default() };
+        let fields =
+            arc::fields(&key, &sections(&header), &chain, "mx.example; arc=fail", 7).unwrap();
+        let texts: Vec<String> =
+            fields.iter().map(|field| String::from_utf8(field.to_vec()).unwrap()).collect();
+        let Some(expected) = expected else {
+            assert!(texts.is_empty(), "{name}: {texts:?}");
+            continue;
+        };
+        let (i, cv) = expected.split_once("; ").unwrap();
+        let [seal, signature, results] = texts.as_slice() else { panic!("{name}: {texts:?}") };
+        assert!(texts.iter().all(|text| text.contains(i)) && seal.contains(cv), "{name}: {seal}");
+        if cv != "cv=fail" {
+            continue;
+        }
+        let mut data = Vec::new();
+        for field in [results, signature] {
+            let (name, value) = field.split_once(':').unwrap();
+            header::push_relaxed(&mut data, name.as_bytes(), value.as_bytes());
+        }
+        let (unsealed, b) = seal.split_once("\tb=").unwrap();
+        let (_, value) = unsealed.split_once(':').unwrap();
+        header::push_relaxed(&mut data, b"ARC-Seal", format!("{value}\tb=").as_bytes());
+        data.truncate(data.len() - 2);
+        let b: String = b.split_ascii_whitespace().collect();
+        let b = base64_simd::STANDARD.decode_to_vec(b).unwrap();
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(&data);
+        public.verify(&digest, &b).unwrap_or_else(|_| panic!("{name}: {seal}"));
+    }
 }
 
 const DAY: u64 = 86_400;

@@ -29,6 +29,7 @@ pub(super) fn filter(table: &Table<'_, '_>, settings: &mut Settings, folder: &Pa
     let prefix = table.read("ipv6-prefix", |value| small(value, 16..=64));
     set(&mut settings.ipv6_prefix, prefix.and_then(|bits| u8::try_from(bits).ok()));
     set(&mut settings.max_sources, table.read("sources", |value| count(value, 1_000..=16_000_000)));
+    set(&mut settings.client_names, table.read("client-names", Value::flag));
     settings.country_file = table.read("country-file", |value| readable(value, folder));
     settings.asn_file = table.read("asn-file", |value| readable(value, folder));
     let table_of = |key: &'static str, part: Part, settings: &mut Settings| {
@@ -193,9 +194,13 @@ fn checks(table: &Table<'_, '_>, checks: &mut Checks) {
         ("helo-literal", &mut checks.helo_literal),
         ("no-reverse", &mut checks.no_reverse),
         ("reverse-mismatch", &mut checks.reverse_mismatch),
+        ("early-talker", &mut checks.early_talker),
     ] {
         set(weight_of, table.read(key, weight));
     }
+    let longest = Duration::from_secs(30);
+    let wait = table.read("early-talker-wait", |v| time(v, Duration::from_millis(100), longest));
+    set(&mut checks.early_talker_wait, wait);
     set(&mut checks.threshold, table.read("threshold", |value| small(value, 1..=1_000_000)));
     set(&mut checks.action, table.read("action", action));
     set(&mut checks.text, table.read("text", template));
@@ -294,6 +299,7 @@ mod tests {
     const WHOLE: &str = r#"
 [filter]
 known-hosts = ["10.0.0.0/8"]
+client-names = true
 ipv6-prefix = 56
 [filter.lists]
 approved = ["192.0.2.0/24", "AS64496"]
@@ -340,6 +346,7 @@ no-reverse = 6
         let states: Vec<_> = Part::ALL.iter().map(|part| settings.states.of(*part)).collect();
         let (on, off) = (State::On, State::Off);
         assert_eq!(states, [on, State::Shadow, on, on, on, off, on]);
+        assert!(settings.client_names);
         assert_eq!((settings.approved.len(), settings.blocked.len()), (2, 2));
         let [spam, harvest] = settings.profiler.rules.as_slice() else { panic!("two rules") };
         assert_eq!((spam.window_secs, spam.block_secs, spam.is_transient), (7_200, None, false));
@@ -378,6 +385,7 @@ no-reverse = 6
             ),
             ("[filter.throttle]\nexcept-senders = [\"x\"]", "filter.throttle.except-senders[0]"),
             ("[filter.checks]\nno-reverse = \"maybe\"", "filter.checks.no-reverse"),
+            ("[filter.checks]\nearly-talker-wait = \"1 hour\"", "filter.checks.early-talker-wait"),
             ("[filter.greylist]\nstate = \"yes\"", "filter.greylist.state"),
         ];
         for (text, key) in cases {

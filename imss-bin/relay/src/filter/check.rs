@@ -2,6 +2,7 @@
 //! greylisting. The first refusal is the reply.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use imss_core::envelope::{Client, ForwardPath, ReversePath};
 use imss_scan::reputation::greylist::Tried;
@@ -17,7 +18,7 @@ use super::settings::{Action, DnsClass, Weight};
 use super::template::Template;
 use super::zones::Listing;
 use super::{Active, Filter, Part, State, lock};
-use crate::inbound::{Mode, Reply, Role, Stage};
+use crate::inbound::{Leave, Mode, Reply, Role, Stage};
 
 /// One client at one stage.
 struct Caller<'a> {
@@ -42,24 +43,34 @@ struct Refusal<'a> {
     until_secs: Option<u32>,
 }
 
+/// What the DNS says of an address.
+enum Reverse {
+    /// Nobody asked, or nobody answered.
+    Unknown,
+    /// It has no name, or none that is its own.
+    Wrong(Sign),
+    /// A name that has this address.
+    Confirmed(String),
+}
+
 impl Filter {
     /// Whether the session may go on at `stage`.
     ///
     /// # Errors
     ///
     /// What the client reads instead.
-    pub async fn check(&self, stage: Stage<'_>) -> Result<(), Reply> {
+    pub async fn check(&self, stage: Stage<'_>) -> Result<Leave, Reply> {
         let role = stage.role();
         let has_entries = || !self.read_lists(|lists| lists.is_empty());
         let active = self.active.load();
         if role.mode.is_loopback_only() || (active.is_idle() && !has_entries()) {
-            return Ok(());
+            return Ok(Leave::default());
         }
         drop(active);
         let active = self.active.load_full();
         let (name, reverse_path, recipient) = match stage {
             Stage::Connect { .. } => ("connect", None, None),
-            Stage::Hello { .. } => return Ok(()),
+            Stage::Hello { .. } => return Ok(Leave::default()),
             Stage::Mail { reverse_path, .. } => ("mail", Some(reverse_path), None),
             Stage::Rcpt { reverse_path, recipient, .. } => {
                 ("rcpt", Some(reverse_path), Some(recipient))
@@ -70,37 +81,38 @@ impl Filter {
         let caller =
             Caller { active: &active, client, stage: name, reverse_path, recipient, key, now };
         if self.is_listed(&caller)? {
-            return Ok(());
+            return Ok(Leave::default());
         }
         let is_ours = role.is_trusted || active.is_known(client.ip);
+        let mut leave = Leave::default();
         match stage {
-            Stage::Hello { .. } => Ok(()),
-            Stage::Connect { .. } => {
+            Stage::Hello { .. } => {}
+            Stage::Connect { is_early, .. } => {
                 self.throttle_connection(&caller)?;
                 // Who is about to log in may do so from anywhere.
                 let waits = role.mode == Mode::Submission;
-                if is_ours || waits { Ok(()) } else { self.dns_lists(&caller).await }
-            }
-            Stage::Mail { reverse_path, .. } => {
-                self.throttle_message(&caller, reverse_path)?;
-                if is_ours {
-                    return Ok(());
-                }
-                if role.mode == Mode::Submission {
+                if !is_ours && !waits {
+                    self.is_early(&caller, is_early)?;
                     self.dns_lists(&caller).await?;
                 }
-                self.names(&caller).await?;
-                self.slow_start(&caller)
             }
-            Stage::Rcpt { reverse_path, recipient, accepted, .. } => {
-                if is_ours {
-                    return Ok(());
+            Stage::Mail { reverse_path, is_early, .. } => {
+                self.throttle_message(&caller, reverse_path)?;
+                if !is_ours {
+                    if role.mode == Mode::Submission {
+                        self.dns_lists(&caller).await?;
+                    }
+                    leave.client_name = self.signs(&caller, is_early).await?;
+                    self.slow_start(&caller)?;
                 }
-                self.greylist(&caller, reverse_path, recipient)?;
-                self.recipient_accepted(client.ip, accepted);
-                Ok(())
+            }
+            Stage::Rcpt { reverse_path, recipient, .. } => {
+                if !is_ours {
+                    self.greylist(&caller, reverse_path, recipient)?;
+                }
             }
         }
+        Ok(leave)
     }
 
     /// Whether the client is approved.
@@ -208,28 +220,70 @@ impl Filter {
         Ok(())
     }
 
-    async fn names(&self, caller: &Caller<'_>) -> Result<(), Reply> {
+    /// How long to listen whether this client speaks before its greeting.
+    pub(crate) fn listens_first(&self, client: &Client, role: Role) -> Option<Duration> {
+        let active = self.active.load();
+        let checks = &active.settings.checks;
+        let is_asked = active.states.of(Part::Checks) != State::Off
+            && checks.early_talker.is_some()
+            && role.mode != Mode::Submission
+            && is_stranger(&active, role, client.ip);
+        is_asked.then_some(checks.early_talker_wait)
+    }
+
+    /// Where speaking first is enough by itself, the client need not go on.
+    fn is_early(&self, caller: &Caller<'_>, is_early: bool) -> Result<(), Reply> {
         let checks = &caller.active.settings.checks;
-        if caller.active.states.of(Part::Checks) == State::Off {
-            return Ok(());
+        match checks.early_talker {
+            Some(Weight::Act(action))
+                if is_early && caller.active.states.of(Part::Checks) != State::Off =>
+            {
+                self.refuse(caller, Refusal::named(&[Sign::EarlyTalker], action, &checks.text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds up what is wrong with the client. Gives its name, if it was asked for and is its own.
+    async fn signs(&self, caller: &Caller<'_>, is_early: bool) -> Result<Option<String>, Reply> {
+        let (settings, is_off) =
+            (&caller.active.settings, caller.active.states.of(Part::Checks) == State::Off);
+        let checks = &settings.checks;
+        let is_checked = checks.no_reverse.is_some() || checks.reverse_mismatch.is_some();
+        let asks_dns = settings.client_names || (is_checked && !is_off);
+        let reverse = match &caller.client.name {
+            // Found out before, or by a relay that we believe.
+            Some(_) => Reverse::Unknown,
+            None if asks_dns => self.reverse(caller.client.ip).await,
+            None => Reverse::Unknown,
+        };
+        let (name, reverse) = match reverse {
+            Reverse::Unknown => (None, None),
+            Reverse::Wrong(sign) => (None, Some(sign)),
+            Reverse::Confirmed(name) => (Some(name), None),
+        };
+        if is_off {
+            return Ok(name);
         }
         let mut score = 0_u32;
         let mut signs = Vec::new();
         let (around, client) = (&self.around, caller.client);
         let helo =
             checks::helo(&client.helo, client.ip, &around.hostname, &around.relaying.domains);
-        let asks_dns = checks.no_reverse.is_some() || checks.reverse_mismatch.is_some();
-        let reverse = if asks_dns { self.reverse(client.ip).await } else { None };
-        for sign in [helo, reverse].into_iter().flatten() {
+        let early = is_early.then_some(Sign::EarlyTalker);
+        for sign in [helo, reverse, early].into_iter().flatten() {
             let weight = match sign {
                 Sign::HeloInvalid => checks.helo_invalid,
                 Sign::HeloOurs => checks.helo_ours,
                 Sign::HeloLiteral => checks.helo_literal,
                 Sign::NoReverse => checks.no_reverse,
                 Sign::ReverseMismatch => checks.reverse_mismatch,
+                Sign::EarlyTalker => checks.early_talker,
             };
             match weight {
                 None => continue,
+                // Told before the greeting.
+                Some(Weight::Act(_)) if sign == Sign::EarlyTalker => continue,
                 Some(Weight::Act(action)) => {
                     self.refuse(caller, Refusal::named(&[sign], action, &checks.text))?;
                 }
@@ -237,25 +291,27 @@ impl Filter {
             }
             signs.push(sign);
         }
-        if signs.is_empty() || score < checks.threshold {
-            return Ok(());
+        if !signs.is_empty() && score >= checks.threshold {
+            self.refuse(caller, Refusal::named(&signs, checks.action, &checks.text))?;
         }
-        self.refuse(caller, Refusal::named(&signs, checks.action, &checks.text))
+        Ok(name)
     }
 
-    /// What is wrong with the names of an address; nothing if nobody answers.
-    async fn reverse(&self, ip: IpAddr) -> Option<Sign> {
-        let dns = self.around.dns.as_ref()?;
-        let names = dns.reverse_names(ip).await.ok()?;
+    /// The names of an address; unknown if nobody answers.
+    async fn reverse(&self, ip: IpAddr) -> Reverse {
+        let Some(dns) = &self.around.dns else { return Reverse::Unknown };
+        let Ok(names) = dns.reverse_names(ip).await else { return Reverse::Unknown };
         if names.is_empty() {
-            return Some(Sign::NoReverse);
+            return Reverse::Wrong(Sign::NoReverse);
         }
-        for name in &names {
-            if dns.has_address(name, ip).await.ok()? {
-                return None;
+        for name in names {
+            match dns.has_address(&name, ip).await {
+                Ok(true) => return Reverse::Confirmed(name),
+                Ok(false) => {}
+                Err(_) => return Reverse::Unknown,
             }
         }
-        Some(Sign::ReverseMismatch)
+        Reverse::Wrong(Sign::ReverseMismatch)
     }
 
     fn slow_start(&self, caller: &Caller<'_>) -> Result<(), Reply> {
@@ -359,7 +415,9 @@ impl Active {
     fn is_idle(&self) -> bool {
         let others = Part::ALL.iter().filter(|part| **part != Part::Lists);
         let all_off = others.into_iter().all(|part| self.states.of(*part) == State::Off);
-        all_off && (self.fixed.is_empty() || self.states.of(Part::Lists) == State::Off)
+        all_off
+            && !self.settings.client_names
+            && (self.fixed.is_empty() || self.states.of(Part::Lists) == State::Off)
     }
 }
 

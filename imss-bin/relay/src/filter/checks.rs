@@ -1,4 +1,5 @@
-//! What a client's names give away: EHLO, the name of its address, and whether that name has it.
+//! What a client gives away: by EHLO, the name of its address, whether that name has it, and whether
+//! it waits for its turn.
 //!
 //! In: the name in EHLO, and answers of the DNS. Out: signs. A name server that does not answer is
 //! no sign.
@@ -9,7 +10,7 @@ use imss_core::envelope::{Domain, Syntax};
 
 use crate::inbound::relaying::DomainSet;
 
-/// What is wrong with a name.
+/// What is wrong with a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sign {
     /// Neither a full domain nor an address literal.
@@ -22,6 +23,8 @@ pub enum Sign {
     NoReverse,
     /// None of its names has the address.
     ReverseMismatch,
+    /// It spoke before the greeting.
+    EarlyTalker,
 }
 
 impl Sign {
@@ -34,6 +37,7 @@ impl Sign {
             Self::HeloLiteral => "helo-literal",
             Self::NoReverse => "no-reverse",
             Self::ReverseMismatch => "reverse-mismatch",
+            Self::EarlyTalker => "early-talker",
         }
     }
 }

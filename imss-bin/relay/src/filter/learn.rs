@@ -45,26 +45,29 @@ impl Filter {
         Some((ip, if is_name { helo } else { String::new() }))
     }
 
-    /// Learns from what happened in a session.
+    /// Learns from what happened in a session: each recipient counts once, when it has its reply.
     pub fn observe(&self, event: &SessionEvent<'_>) {
-        if let SessionEvent::RecipientRefused { client, role, reply, .. } = event {
-            // 5.1.x: no such mailbox, no such domain. Everything else is no search for mailboxes.
-            let is_unknown =
-                reply.enhanced.is_some_and(|(class, subject, _)| (class, subject) == (5, 1));
-            let active = self.active.load();
-            if is_unknown && is_stranger(&active, *role, client.ip) {
-                let seen = Observation { harvest: Some(true), ..Observation::default() };
-                drop(active);
-                self.observe_source(client.ip, seen, "rcpt");
+        let active = self.active.load();
+        let (client, role, is_guess) = match *event {
+            SessionEvent::RecipientRefused { client, role, reply, .. } => {
+                // 5.1.x: no such mailbox, no such domain. Everything else is no search for mailboxes.
+                let class = reply.enhanced.map(|(class, subject, _)| (class, subject));
+                if class != Some((5, 1)) {
+                    return;
+                }
+                (client, role, true)
             }
+            // One beyond many in the same message counts as a search, though it exists.
+            SessionEvent::RecipientAccepted { client, role, before } => {
+                (client, role, before >= active.settings.profiler.max_recipients)
+            }
+            _ => return,
+        };
+        if is_stranger(&active, role, client.ip) {
+            let seen = Observation { harvest: Some(is_guess), ..Observation::default() };
+            drop(active);
+            self.observe_source(client.ip, seen, "rcpt");
         }
-    }
-
-    /// Counts a recipient that exists; one beyond many in the same message counts as a search.
-    pub(super) fn recipient_accepted(&self, ip: IpAddr, before: usize) {
-        let is_many = before >= self.active.load().settings.profiler.max_recipients;
-        let seen = Observation { harvest: Some(is_many), ..Observation::default() };
-        self.observe_source(ip, seen, "rcpt");
     }
 
     fn observe_source(&self, ip: IpAddr, seen: Observation, stage: &str) {

@@ -94,6 +94,8 @@ pub struct Settings {
     pub ipv6_prefix: u8,
     /// Sources that are remembered.
     pub max_sources: usize,
+    /// Find out the names of strangers' addresses even if no check wants them.
+    pub client_names: bool,
     /// A MaxMind-format file with countries.
     pub country_file: Option<PathBuf>,
     /// A MaxMind-format file with autonomous systems.
@@ -240,7 +242,7 @@ pub enum Weight {
     Act(Action),
 }
 
-/// Looks at the client's names.
+/// Looks at the client's names and manners.
 #[derive(Debug, Clone)]
 pub struct Checks {
     /// EHLO with what is neither a full domain nor an address literal.
@@ -253,6 +255,10 @@ pub struct Checks {
     pub no_reverse: Option<Weight>,
     /// No name of the address has the address.
     pub reverse_mismatch: Option<Weight>,
+    /// The client speaks before our greeting (RFC 5321 §4.3.1).
+    pub early_talker: Option<Weight>,
+    /// How long we listen for that.
+    pub early_talker_wait: Duration,
     /// The score from which `action` is done.
     pub threshold: u32,
     /// What is done then.
@@ -270,6 +276,7 @@ impl Default for Settings {
             known_hosts: private_networks(),
             ipv6_prefix: 64,
             max_sources: 1_000_000,
+            client_names: false,
             country_file: None,
             asn_file: None,
             states: States::default(),
@@ -334,9 +341,11 @@ impl Default for Checks {
             helo_literal: None,
             no_reverse: None,
             reverse_mismatch: None,
+            early_talker: None,
+            early_talker_wait: Duration::from_secs(2),
             threshold: 10,
             action: Action::Defer,
-            text: Template::fixed("Your mail server's name is not in order: %REASON%"),
+            text: Template::fixed("Your mail server is not in order: %REASON%"),
         }
     }
 }

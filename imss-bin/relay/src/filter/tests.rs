@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::command::{FilterAnswer, FilterOrder, SourceView};
 use super::*;
-use crate::inbound::{Mode, Reply, Role, SessionEvent, Stage};
+use crate::inbound::{Leave, Mode, Reply, Role, SessionEvent, Stage};
 
 const NOW: u32 = 1_795_000_000;
 const IP: &str = "192.0.2.1";
@@ -45,7 +45,7 @@ fn client(ip: &str) -> Client {
 }
 
 /// What a reply begins with; empty where the session goes on.
-fn code(result: Result<(), Reply>) -> String {
+fn code<T>(result: Result<T, Reply>) -> String {
     result.err().map(|reply| reply.to_string().chars().take(9).collect()).unwrap_or_default()
 }
 
@@ -54,23 +54,33 @@ impl Rig {
         self.clock.fetch_add(secs, Ordering::SeqCst);
     }
 
-    async fn connect(&self, ip: &str) -> Result<(), Reply> {
-        self.filter.check(Stage::Connect { client: &client(ip), role: STRANGER }).await
+    async fn connect(&self, ip: &str) -> Result<Leave, Reply> {
+        self.speaks(ip, false).await
     }
 
-    async fn mail(&self, ip: &str, from: &str) -> Result<(), Reply> {
+    async fn speaks(&self, ip: &str, is_early: bool) -> Result<Leave, Reply> {
+        let stage = Stage::Connect { client: &client(ip), role: STRANGER, is_early };
+        self.filter.check(stage).await
+    }
+
+    async fn mail(&self, ip: &str, from: &str) -> Result<Leave, Reply> {
+        self.mails(ip, from, false).await
+    }
+
+    async fn mails(&self, ip: &str, from: &str, is_early: bool) -> Result<Leave, Reply> {
         let reverse_path = ReversePath::parse(from, Syntax::LAX).unwrap();
         let (client, parameters) = (client(ip), MailParameters::default());
         let stage = Stage::Mail {
             client: &client,
             role: STRANGER,
+            is_early,
             reverse_path: &reverse_path,
             parameters: &parameters,
         };
         self.filter.check(stage).await
     }
 
-    async fn rcpt(&self, ip: &str, from: &str, to: &str) -> Result<(), Reply> {
+    async fn rcpt(&self, ip: &str, from: &str, to: &str) -> Result<Leave, Reply> {
         let reverse_path = ReversePath::parse(from, Syntax::LAX).unwrap();
         let recipient = ForwardPath::parse(to, Syntax::LAX).unwrap();
         let stage = Stage::Rcpt {
@@ -225,8 +235,72 @@ async fn the_profiler_blocks_and_administrators_release() {
     (0..10).for_each(|_| refuse(&denied));
     assert_eq!(code(rig.connect("203.0.113.5").await), "");
     assert_eq!(code(rig.rcpt("203.0.113.5", "", "b@ours.example").await), "");
+    let (accepted, role) = (&client, STRANGER);
+    rig.filter.observe(&SessionEvent::RecipientAccepted { client: accepted, role, before: 0 });
     (0..3).for_each(|_| refuse(&unknown));
     assert_eq!(code(rig.connect("203.0.113.5").await), "421 4.7.1", "harvesting");
+}
+
+/// A message's recipients count one by one, whatever becomes of the message.
+#[tokio::test]
+async fn harvesting_counts_recipients() {
+    let text = "[filter.profiler.harvest]\nmin-volume = 6\nrate = 50\nrecipients = 5\n";
+    let folder = tempfile::tempdir().unwrap();
+    let (unknown, from) = (Reply::new(550, (5, 1, 1), "no such mailbox"), ReversePath::Null);
+    let recipient = ForwardPath::parse("x@ours.example", Syntax::LAX).unwrap();
+    // One message of each client: recipients that exist, those that do not, and what comes of it.
+    let cases = [
+        ("one of six is unknown", "192.0.2.1", 5, 1, ""),
+        ("half of six are unknown", "192.0.2.2", 3, 3, "421 4.7.1"),
+        ("five, all unknown", "192.0.2.3", 0, 5, ""),
+        ("ten, and half of them are more than a letter has", "192.0.2.4", 10, 0, "421 4.7.1"),
+    ];
+    let rig = open(&folder, text);
+    for (name, ip, known, unknowns, expected) in cases {
+        let client = client(ip);
+        for before in 0..known {
+            let (client, role) = (&client, STRANGER);
+            rig.filter.observe(&SessionEvent::RecipientAccepted { client, role, before });
+        }
+        for _ in 0..unknowns {
+            rig.filter.observe(&SessionEvent::RecipientRefused {
+                client: &client,
+                role: STRANGER,
+                reverse_path: &from,
+                recipient: &recipient,
+                reply: &unknown,
+            });
+        }
+        assert_eq!(code(rig.connect(ip).await), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn early_talkers() {
+    let folder = tempfile::tempdir().unwrap();
+    let wait = Some(std::time::Duration::from_secs(2));
+    let listens = |rig: &Rig, ip: &str, role| rig.filter.listens_first(&client(ip), role);
+    let rig = open(&folder, "[filter.checks]\nearly-talker = \"reject\"\n");
+    assert_eq!(listens(&rig, IP, STRANGER), wait);
+    assert_eq!(listens(&rig, "127.0.0.1", STRANGER), None, "a known host need not wait");
+    let submission = Role { mode: Mode::Submission, is_trusted: false };
+    assert_eq!(listens(&rig, IP, submission), None);
+    assert_eq!(code(rig.speaks(IP, true).await), "554 5.7.1");
+    assert_eq!(code(rig.speaks(IP, false).await), "");
+    rig.switch(Part::Checks, Some(State::Shadow));
+    assert_eq!(code(rig.speaks(IP, true).await), "");
+    assert_eq!(code(rig.mails(IP, "a@b.example", true).await), "");
+    rig.switch(Part::Checks, Some(State::Off));
+    assert_eq!(listens(&rig, IP, STRANGER), None);
+
+    let folder = tempfile::tempdir().unwrap();
+    let rig = open(&folder, "[filter.checks]\nearly-talker = 10\nearly-talker-wait = \"1 s\"\n");
+    assert_eq!(listens(&rig, IP, STRANGER), Some(std::time::Duration::from_secs(1)));
+    assert_eq!(code(rig.speaks(IP, true).await), "", "points count at MAIL FROM");
+    assert_eq!(code(rig.mails(IP, "a@b.example", true).await), "450 4.7.1");
+    assert_eq!(code(rig.mails(IP, "a@b.example", false).await), "");
+    let rig = open(&tempfile::tempdir().unwrap(), "[filter.checks]\nhelo-ours = 10\n");
+    assert_eq!(listens(&rig, IP, STRANGER), None, "nobody asked");
 }
 
 #[tokio::test]
@@ -310,7 +384,7 @@ async fn a_filter_that_is_off_lets_everything_pass_and_remembers_nothing() {
     // Mail that passed us before is not looked at again.
     rig.block("127.0.0.1", None);
     let role = Role { mode: Mode::Reinject, is_trusted: true };
-    let stage = Stage::Connect { client: &client("127.0.0.1"), role };
+    let stage = Stage::Connect { client: &client("127.0.0.1"), role, is_early: false };
     assert_eq!(code(rig.filter.check(stage).await), "");
 }
 

@@ -12,12 +12,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
 
+use super::auth::LoginAnswer;
 use super::buffer::Buffer;
 use super::server::{Listener, Shared, TlsUse};
 use super::session::{Complete, Event, Session};
 use super::settings::{Settings, Timeouts};
 use super::slots::Slot;
-use super::{Acceptor, Received, Reply, SessionEvent, Stage, TlsStore, haproxy, reply};
+use super::{Acceptor, Leave, Received, Reply, SessionEvent, Stage, TlsStore, haproxy, reply};
 use crate::spool::SpoolError;
 use crate::spool::body::Body;
 use crate::spool::writer::BodyWriter;
@@ -168,13 +169,20 @@ impl<A: Acceptor> Connection<A> {
 
     /// Greets, unless the client talks first where it must not.
     async fn greet(&mut self, stream: &TcpStream) {
-        if let Some(wait) = self.settings.early_talker_wait
-            && timeout(wait, stream.readable()).await.is_ok()
-        {
-            self.session.close_with(&reply::early_talker());
-        } else {
-            self.session.greet();
+        let ends = self.settings.early_talker_wait;
+        let (client, role) = (self.session.client(), self.session.role());
+        let asked = self.shared.acceptor.listens_first(client, role);
+        if let Some(wait) = ends.max(asked) {
+            // A client that has left did not speak.
+            let heard = timeout(wait, stream.peek(&mut [0])).await;
+            if matches!(heard, Ok(Ok(1..))) {
+                if ends.is_some() {
+                    return self.session.close_with(&reply::early_talker());
+                }
+                self.session.spoke_early();
+            }
         }
+        self.session.greet();
     }
 
     async fn handshake(
@@ -265,13 +273,17 @@ impl<A: Acceptor> Connection<A> {
             Some(stage) => timeout(limit, ask(acceptor.as_ref(), &self.settings, stage))
                 .await
                 .unwrap_or_else(|_elapsed| Err(reply::check_timed_out())),
-            None => Ok(()),
+            None => Ok(Leave::default()),
         };
-        if let Err(reply) = &verdict {
-            tracing::debug!(client = %self.session.client().ip, %reply, "refused");
-            if let Some(event) = self.session.refused(reply) {
-                acceptor.observe(event);
+        let event = match &verdict {
+            Ok(_) => self.session.accepted(),
+            Err(reply) => {
+                tracing::debug!(client = %self.session.client().ip, %reply, "refused");
+                self.session.refused(reply)
             }
+        };
+        if let Some(event) = event {
+            acceptor.observe(event);
         }
         self.session.resume(verdict);
     }
@@ -279,14 +291,21 @@ impl<A: Acceptor> Connection<A> {
     /// Finds out whether the client is who it says. A failure takes its time, so that guessing does.
     async fn login(&mut self) {
         let limit = self.timeouts().check;
-        let login = match (self.session.claim().cloned(), &self.settings.auth.users) {
-            (Some(claim), Some(users)) => timeout(limit, users.verify(claim)).await.unwrap_or(None),
-            _ => None,
+        let client = self.session.client().ip;
+        let answer = match (self.session.claim().cloned(), &self.settings.auth.users) {
+            (Some(claim), Some(users)) => {
+                timeout(limit, users.verify(claim, client)).await.unwrap_or(LoginAnswer::Unknown)
+            }
+            _ => LoginAnswer::Unknown,
         };
-        if login.is_none() {
+        if answer == LoginAnswer::Unknown {
+            tracing::info!(%client, "login put off");
+            metrics::counter!("imss_logins_put_off_total").increment(1);
+        }
+        if answer == LoginAnswer::Wrong {
             let failures = self.session.login_failures().saturating_add(1);
             let delay = self.settings.auth.delay.saturating_mul(failures).min(LONGEST_DELAY);
-            tracing::info!(client = %self.session.client().ip, failures, "login refused");
+            tracing::info!(%client, failures, "login refused");
             metrics::counter!("imss_login_failures_total").increment(1);
             let (client, role) = (self.session.client(), self.session.role());
             self.shared.acceptor.observe(SessionEvent::LoginFailed { client, role });
@@ -296,7 +315,7 @@ impl<A: Acceptor> Connection<A> {
                 () = self.shared.stop.cancelled() => {}
             }
         }
-        self.session.logged_in(login);
+        self.session.logged_in(answer);
     }
 
     fn begin(&mut self) {
@@ -403,15 +422,15 @@ async fn ask<A: Acceptor>(
     acceptor: &A,
     settings: &Settings,
     stage: Stage<'_>,
-) -> Result<(), Reply> {
-    acceptor.check(stage).await?;
+) -> Result<Leave, Reply> {
+    let leave = acceptor.check(stage).await?;
     match stage {
         Stage::Rcpt { role, recipient, .. }
             if !role.mode.is_loopback_only() && settings.relaying.is_ours(recipient) =>
         {
-            acceptor.verify(recipient).await
+            acceptor.verify(recipient).await.map(|()| leave)
         }
-        _ => Ok(()),
+        _ => Ok(leave),
     }
 }
 

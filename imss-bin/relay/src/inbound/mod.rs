@@ -9,8 +9,9 @@
 //! CRLF, always ([`content`]).
 
 use std::future::Future;
+use std::time::Duration;
 
-use imss_core::envelope::{Envelope, ForwardPath};
+use imss_core::envelope::{Client, Envelope, ForwardPath};
 use imss_core::ids::QueueId;
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +39,7 @@ mod xclient;
 pub use reply::Reply;
 pub use server::{Listener, Server};
 pub use settings::Settings;
-pub use stage::{Role, SessionEvent, Stage};
+pub use stage::{Leave, Role, SessionEvent, Stage};
 pub use tls::TlsStore;
 
 /// One message, complete and not yet answered.
@@ -171,7 +172,14 @@ pub trait Acceptor: Send + Sync + 'static {
     ///
     /// The reply the client gets instead; 421 also closes the connection, and so does any before
     /// the greeting.
-    fn check(&self, stage: Stage<'_>) -> impl Future<Output = Result<(), Reply>> + Send;
+    fn check(&self, stage: Stage<'_>) -> impl Future<Output = Result<Leave, Reply>> + Send;
+
+    /// How long to listen before the greeting whether the client speaks first. `None` greets it at
+    /// once.
+    fn listens_first(&self, client: &Client, role: Role) -> Option<Duration> {
+        let _ = (client, role);
+        None
+    }
 
     /// Whether a recipient of our domains exists. Asked after [`Acceptor::check`], within the same
     /// time.

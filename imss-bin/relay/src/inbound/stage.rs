@@ -18,6 +18,8 @@ pub enum Stage<'a> {
         client: &'a Client,
         /// What it may do.
         role: Role,
+        /// Whether it spoke before its turn (RFC 5321 §4.3.1), where somebody listened.
+        is_early: bool,
     },
     /// After EHLO or HELO, before the reply.
     Hello {
@@ -32,6 +34,8 @@ pub enum Stage<'a> {
         client: &'a Client,
         /// What it may do.
         role: Role,
+        /// As in [`Stage::Connect`].
+        is_early: bool,
         /// The reverse-path.
         reverse_path: &'a ReversePath,
         /// Its parameters.
@@ -52,6 +56,13 @@ pub enum Stage<'a> {
         /// The first of them.
         first: Option<&'a ForwardPath>,
     },
+}
+
+/// Leave to go on, and what was found out on the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leave {
+    /// The name of the client's address, if it has that address. `None` changes nothing.
+    pub client_name: Option<String>,
 }
 
 /// What a client may do, by where it connected and who it is.
@@ -90,6 +101,15 @@ impl<'a> Stage<'a> {
 /// What happened in a session.
 #[derive(Debug, Clone, Copy)]
 pub enum SessionEvent<'a> {
+    /// A recipient was accepted.
+    RecipientAccepted {
+        /// The client.
+        client: &'a Client,
+        /// What it may do.
+        role: Role,
+        /// Recipients of the transaction that were accepted before this one.
+        before: usize,
+    },
     /// A recipient was refused: no such mailbox, not our domain, or a check said no.
     RecipientRefused {
         /// The client.

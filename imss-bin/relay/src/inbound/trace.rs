@@ -20,7 +20,7 @@ pub const MAX_HOPS: usize = 50;
 #[must_use]
 pub fn received_field(received: &Received, at: &Zoned) -> String {
     let (client, hostname) = (&received.envelope.client, &received.hostname);
-    let mut value = format!("from {} ({})", from_domain(client), literal(client));
+    let mut value = format!("from {} ({})", from_domain(client), tcp_info(client));
     if let Some((version, cipher)) = client.tls.as_deref().and_then(|tls| tls.split_once(' ')) {
         let _ = write!(value, "\r\n\t(using {version} with cipher {cipher})");
     }
@@ -65,6 +65,16 @@ fn from_domain(client: &Client) -> String {
 /// Whether a login name may stand in a comment as it is.
 fn is_plain(login: &str) -> bool {
     login.bytes().all(|byte| byte.is_ascii_graphic() && !b"()\\".contains(&byte))
+}
+
+/// Who it is as far as TCP and the DNS tell (RFC 5321 §4.4): the confirmed name, and the address.
+fn tcp_info(client: &Client) -> String {
+    let is_name =
+        |name: &&String| matches!(Domain::parse(name, Syntax::default()), Ok(Domain::Name(_)));
+    match client.name.as_ref().filter(is_name) {
+        Some(name) => format!("{name} {}", literal(client)),
+        None => literal(client),
+    }
 }
 
 fn literal(client: &Client) -> String {
@@ -114,7 +124,18 @@ mod tests {
         let at: Zoned = "2026-03-01T04:05:06+09:00[Asia/Tokyo]".parse().unwrap();
         let date = "Sun, 1 Mar 2026 04:05:06 +0900";
         let id = "0000000000000000";
+        let mut named = received("other.example", None, &[]);
+        named.envelope.client.name = Some("mx.example".to_owned());
+        let mut forged = received("other.example", None, &[]);
+        forged.envelope.client.name = Some("mx) (.example".to_owned());
+        let rest = format!("\r\n\tby us.example with SMTP\r\n\tid {id};\r\n\t{date}");
         let cases = [
+            (
+                "the confirmed name",
+                named,
+                format!("from other.example (mx.example [192.0.2.1]){rest}"),
+            ),
+            ("what is no name", forged, format!("from other.example ([192.0.2.1]){rest}")),
             (
                 "one recipient is named",
                 received("mx.example", None, &["a@b.example"]),

@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use imss_core::envelope::{Domain, Syntax};
+
 /// Octets of a name, decoded.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -19,6 +21,8 @@ pub(super) const XFORWARD_OFFER: &str = "XFORWARD NAME ADDR PORT PROTO HELO IDEN
 pub(super) struct Attributes {
     /// `ADDR`; the inner `None` is `[UNAVAILABLE]`.
     pub(super) address: Option<Option<IpAddr>>,
+    /// `NAME`: what whoever says it has confirmed.
+    pub(super) name: Option<Option<String>>,
     /// `HELO`.
     pub(super) helo: Option<Option<String>>,
     /// `LOGIN`.
@@ -60,7 +64,8 @@ impl Attributes {
                         if ["SMTP", "ESMTP"].iter().any(|p| p.eq_ignore_ascii_case(proto)) => {}
                     Some(_) => return None,
                 },
-                ("NAME", _) | ("IDENT" | "SOURCE", Kind::Forward) => {}
+                ("NAME", _) => all.name = Some(value.filter(|text| is_name(text))),
+                ("IDENT" | "SOURCE", Kind::Forward) => {}
                 _ => return None,
             }
         }
@@ -84,6 +89,11 @@ fn address(text: String) -> Option<IpAddr> {
         }
         _ => text.parse().ok().map(IpAddr::V4),
     }
+}
+
+/// Whether it is a full domain; what is not is as good as unknown.
+fn is_name(text: &str) -> bool {
+    text.contains('.') && matches!(Domain::parse(text, Syntax::default()), Ok(Domain::Name(_)))
 }
 
 fn host(text: String) -> Option<String> {
@@ -119,6 +129,8 @@ mod tests {
         let none = Attributes::default;
         let at = |ip: &str| Some(Attributes { address: Some(Some(ip.parse().unwrap())), ..none() });
         let named = |helo: &str| Some(Attributes { helo: Some(Some(helo.to_owned())), ..none() });
+        let name =
+            |name: Option<&str>| Some(Attributes { name: Some(name.map(str::to_owned)), ..none() });
         let (client, forward) = (Kind::Client, Kind::Forward);
         let cases = [
             ("address", client, "ADDR=192.0.2.1", at("192.0.2.1")),
@@ -130,8 +142,11 @@ mod tests {
                 "everything else",
                 client,
                 "NAME=a PORT=1 DESTADDR=192.0.2.1 DESTPORT=25",
-                Some(none()),
+                Some(Attributes { name: Some(None), ..none() }),
             ),
+            ("a name", client, "NAME=mx.example", name(Some("mx.example"))),
+            ("a name that is none", forward, "NAME=mx+28.example", name(None)),
+            ("no name", client, "NAME=[UNAVAILABLE]", name(None)),
             ("xtext", client, "HELO=a+2Bb", named("a+b")),
             ("broken xtext", client, "HELO=a+2", None),
             ("control characters", client, "HELO=a+0D+0AMAIL", None),
@@ -141,7 +156,12 @@ mod tests {
                 "unavailable",
                 client,
                 "ADDR=[UNAVAILABLE] HELO=[TEMPUNAVAIL] LOGIN=[UNAVAILABLE]",
-                Some(Attributes { address: Some(None), helo: Some(None), login: Some(None) }),
+                Some(Attributes {
+                    address: Some(None),
+                    helo: Some(None),
+                    login: Some(None),
+                    ..none()
+                }),
             ),
             ("empty value", client, "HELO=", None),
             ("no value", client, "HELO", None),

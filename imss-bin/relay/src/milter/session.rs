@@ -228,6 +228,7 @@ impl Session {
         Client {
             ip: ip.to_canonical(),
             helo: self.helo.clone(),
+            name: None,
             tls: version.map(|version| format!("{version} {}", cipher.unwrap_or("unknown"))),
             is_ours: false,
             login: self

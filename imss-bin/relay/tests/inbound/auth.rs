@@ -141,6 +141,27 @@ fn what_a_login_may_do() {
     }
 }
 
+/// Without time for the password nobody knows: the client may come again, and is no guesser.
+#[tokio::test]
+async fn no_time_is_no_failure() {
+    let mut settings = with_users();
+    settings.auth.in_clear = true;
+    settings.timeouts.check = Duration::ZERO;
+    let keeper = Arc::new(Keeper::default());
+    let (server, address) = start(settings, &keeper, TlsUse::Off);
+    let mut talker = Talker::new(TcpStream::connect(address).await.unwrap());
+    talker.reply().await;
+    talker.ask(EHLO).await;
+    for _ in 0..5 {
+        assert!(talker.ask(RIGHT).await.starts_with("454 4.7.0"), "more often than may fail");
+    }
+    assert!(talker.ask("NOOP").await.starts_with("250"));
+    drop(talker);
+    server.stop(Duration::from_secs(60)).await;
+    let events = keeper.events.lock().unwrap();
+    assert!(!events.iter().any(|event| event == "login failed"), "{events:?}");
+}
+
 #[tokio::test]
 async fn guessing_takes_time_and_is_told() {
     let mut settings = with_users();

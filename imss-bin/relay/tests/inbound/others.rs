@@ -78,7 +78,8 @@ fn xclient_begins_again_as_another() {
 fn xforward_changes_one_envelope_and_no_rights() {
     let mail = ["MAIL FROM:<>", "RCPT TO:<a@ours.example>", "DATA", "x\r\n."];
     let said = [
-        &["EHLO x", "XFORWARD ADDR=10.0.0.1 HELO=other.example NAME=a", "XFORWARD PORT=1"][..],
+        &["EHLO x", "XFORWARD ADDR=10.0.0.1 HELO=other.example NAME=mx.example", "XFORWARD PORT=1"]
+            [..],
         &mail,
         &mail,
         &["XFORWARD ADDR=10.0.0.1", "MAIL FROM:<>", "RCPT TO:<a@elsewhere.example>"],
@@ -96,11 +97,11 @@ fn xforward_changes_one_envelope_and_no_rights() {
     assert_eq!((client.ip.to_string().as_str(), client.is_ours), (PROXY, false), "after RSET");
     let client = |message: usize| {
         let client = &outcome.messages[message].0.client;
-        format!("{} {}", client.ip, client.helo)
+        format!("{} {} {:?}", client.ip, client.helo, client.name)
     };
-    assert_eq!(client(0), "10.0.0.1 other.example");
+    assert_eq!(client(0), "10.0.0.1 other.example Some(\"mx.example\")");
     assert!(outcome.messages[0].0.client.is_ours, "it is in a trusted network");
-    assert_eq!(client(1), "192.0.2.1 x");
+    assert_eq!(client(1), "192.0.2.1 x None");
 }
 
 #[tokio::test]

@@ -101,8 +101,12 @@ async fn a_check_that_takes_its_time_keeps_the_order() {
     talker.ask("QUIT").await;
     drop(talker);
     server.stop(PATIENCE).await;
-    let expected =
-        ["answered 250", "refused c@ours.example: 550", "left after 1 messages, 2 errors"];
+    let expected = [
+        "accepted after 0",
+        "answered 250",
+        "refused c@ours.example: 550",
+        "left after 1 messages, 2 errors",
+    ];
     assert_eq!(*keeper.events.lock().unwrap(), expected);
 }
 

@@ -8,11 +8,13 @@ use std::sync::{Arc, Mutex};
 
 use imss_core::envelope::{Client, Envelope, ForwardPath};
 use imss_core::ids::QueueId;
+use imss_relay::inbound::auth::LoginAnswer;
 use imss_relay::inbound::auth::exchange::Claim;
 use imss_relay::inbound::server::TlsUse;
 use imss_relay::inbound::session::{Event, Session};
 use imss_relay::inbound::{
-    Acceptor, Listener, Mode, Protocol, Received, Reply, Server, SessionEvent, Settings, Stage,
+    Acceptor, Leave, Listener, Mode, Protocol, Received, Reply, Server, SessionEvent, Settings,
+    Stage,
 };
 use imss_relay::spool::writer::BodyWriter;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -70,18 +72,20 @@ pub(crate) fn talk_with(
             let mut is_waiting = false;
             match step.event {
                 Event::Continue => {}
-                Event::Check => session.resume(verdict(session.stage().unwrap())),
+                Event::Check => {
+                    session.resume(verdict(session.stage().unwrap()).map(|()| Leave::default()))
+                }
                 Event::More => is_waiting = true,
                 Event::Login => {
-                    let login = match session.claim().unwrap() {
-                        Claim::Proven { name } => Some(name.clone()),
-                        Claim::Password { name, password } => {
-                            let users = settings.auth.users.as_ref().unwrap();
-                            users.is_right(name, password).then(|| name.clone())
+                    let users = settings.auth.users.as_ref().unwrap();
+                    let answer = match session.claim().unwrap() {
+                        Claim::Proven { name } => LoginAnswer::Right(name.clone()),
+                        Claim::Password { name, password } if users.is_right(name, password) => {
+                            LoginAnswer::Right(name.clone())
                         }
-                        Claim::Wrong { .. } => None,
+                        Claim::Password { .. } | Claim::Wrong { .. } => LoginAnswer::Wrong,
                     };
-                    session.logged_in(login);
+                    session.logged_in(answer);
                 }
                 Event::Begin => assert!(body.replace(Vec::new()).is_none(), "a body is open"),
                 Event::Content(content) => body.as_mut().unwrap().extend_from_slice(content),
@@ -138,7 +142,7 @@ impl Acceptor for Keeper {
         QueueId::new(1, 2, self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn check(&self, stage: Stage<'_>) -> impl Future<Output = Result<(), Reply>> + Send {
+    fn check(&self, stage: Stage<'_>) -> impl Future<Output = Result<Leave, Reply>> + Send {
         let name = format!("{stage:?}");
         let refused = self.refused.lock().unwrap().clone();
         let refused = refused.filter(|(word, _)| name.starts_with(word)).map(|(_, reply)| reply);
@@ -148,7 +152,7 @@ impl Acceptor for Keeper {
             if !self.check_takes.is_zero() {
                 tokio::time::sleep(self.check_takes).await;
             }
-            refused.or(shed).map_or(Ok(()), Err)
+            refused.or(shed).map_or(Ok(Leave::default()), Err)
         }
     }
 
@@ -162,6 +166,7 @@ impl Acceptor for Keeper {
             SessionEvent::RecipientRefused { recipient, reply, .. } => {
                 format!("refused {recipient}: {}", reply.code)
             }
+            SessionEvent::RecipientAccepted { before, .. } => format!("accepted after {before}"),
             SessionEvent::LoginFailed { .. } => "login failed".to_owned(),
             SessionEvent::Answered { reply, .. } => format!("answered {}", reply.code),
             SessionEvent::Disconnected { messages, errors, .. } => {

@@ -218,6 +218,61 @@ async fn queries() {
     }
 }
 
+/// Each costs a digest of the body and a question, were they all looked at.
+#[tokio::test]
+async fn ten_thousand_signatures() {
+    let junk = |count: usize| -> String {
+        let one = |number| {
+            format!(
+                "DKIM-Signature: v=1; a=rsa-sha256; d=d{number}.example; s=s; h=from; l={number}; bh=AA; b=AA\n"
+            )
+        };
+        (0..count).map(one).collect()
+    };
+    let query = || AuthQuery::Dkim([AuthResult::Pass, AuthResult::PermError].into());
+    // Signatures before the two good ones; facts, left out, DKIM, DMARC, gaps.
+    let cases = [
+        ("ten in all", 8, 10, 0, AuthResult::Pass, AuthResult::Pass, 0),
+        ("one good one is left", 9, 11, 1, AuthResult::Pass, AuthResult::Pass, 0),
+        ("none is left", 10, 11, 2, AuthResult::PermError, AuthResult::Fail, 1),
+        ("thousands", 4_000, 11, 3_992, AuthResult::PermError, AuthResult::Fail, 1),
+        ("no end", 10_000, 11, 4_990, AuthResult::PermError, AuthResult::PermError, 1),
+    ];
+    for (name, before, told, left_out, dkim, dmarc, gaps) in cases {
+        let raw = message(&(junk(before) + SIGNED));
+        let names = table(&[("_dmarc.example.com", "v=DMARC1; p=reject")]);
+        let facts = facts(names.clone(), &raw).await;
+        assert_eq!((facts.dkim.len(), facts.dkim_left_out), (told, left_out), "{name}");
+        assert_eq!((facts.dkim_result(), facts.dmarc.result), (dkim, dmarc), "{name}");
+        let scan = judged(names, raw, query()).await;
+        assert_eq!(scan.findings.found.len(), 1, "{name}: {scan:?}");
+        let limits = |gap: &&imss_core::finding::Gap| gap.engine == "authentication";
+        assert_eq!(scan.findings.gaps.iter().filter(limits).count(), gaps, "{name}: {scan:?}");
+    }
+}
+
+/// As many ARC sets, and one whose results are endless.
+#[tokio::test]
+async fn endless_chains() {
+    let set = |instance: usize, more: &str| {
+        format!(
+            "ARC-Seal: i={instance}; a=rsa-sha256; cv=pass; d=d.example; s=s; b=AA\n\
+             ARC-Message-Signature: i={instance}; a=rsa-sha256; d=d.example; s=s; h=from; bh=AA; b=AA\n\
+             ARC-Authentication-Results: i={instance}; mx.example; spf=pass{more}\n"
+        )
+    };
+    let long = format!(" ({})", "a".repeat(40_000));
+    let cases = [
+        ("sets", (1..=1_000).map(|i| set(i, "")).collect::<String>(), 1_000, "more than 50 sets"),
+        ("results", set(1, &long), 1, "a field of the chain is too long"),
+    ];
+    for (name, sets, count, reason) in cases {
+        let facts = facts(table(&[]), &message(&(sets + SIGNED))).await;
+        assert_eq!((facts.arc.result, facts.arc.sets), (AuthResult::Fail, count), "{name}");
+        assert_eq!(facts.arc.reason, reason, "{name}");
+    }
+}
+
 fn one_policy() -> BTreeSet<DmarcPolicy> {
     BTreeSet::from([DmarcPolicy::Reject])
 }

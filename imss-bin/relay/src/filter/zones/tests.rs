@@ -199,7 +199,7 @@ async fn listed_and_nameless_clients_are_refused() {
     ];
     for (name, ip, expected) in cases {
         let client = client(ip, "");
-        let said = filter.check(Stage::Connect { client: &client, role }).await;
+        let said = filter.check(Stage::Connect { client: &client, role, is_early: false }).await;
         let said = said.err().map(|reply| reply.to_string()).unwrap_or_default();
         assert!(
             said.starts_with(expected) && said.is_empty() == expected.is_empty(),
@@ -217,12 +217,50 @@ async fn listed_and_nameless_clients_are_refused() {
     for (name, ip, helo, expected) in cases {
         let client = client(ip, helo);
         let (reverse_path, parameters) = (&reverse_path, &parameters);
-        let stage = Stage::Mail { client: &client, role, reverse_path, parameters };
+        let stage =
+            Stage::Mail { client: &client, role, is_early: false, reverse_path, parameters };
         let said = filter.check(stage).await.err().map(|reply| reply.to_string());
         let said = said.unwrap_or_default();
         assert!(
             said.starts_with(expected) && said.is_empty() == expected.is_empty(),
             "{name}: {said}"
         );
+    }
+}
+
+/// A name that has its address is told where somebody asks for it, and nobody is asked otherwise.
+#[tokio::test]
+async fn confirmed_names() {
+    let records = [("mx", [192, 0, 2, 1]), ("elsewhere", [192, 0, 2, 99])];
+    let (_server, dns) = name_server(&records).await;
+    let checks = "[filter.checks]\nreverse-mismatch = 1\n";
+    let off = "[filter.checks]\nstate = \"off\"\nreverse-mismatch = 1\n";
+    let always = "[filter]\nclient-names = true\n";
+    let cases = [
+        ("for a check", checks, "192.0.2.1", None, Some("mx.example")),
+        ("always", always, "192.0.2.1", None, Some("mx.example")),
+        ("a name that has another address", always, "192.0.2.2", None, None),
+        ("no name", always, "192.0.2.3", None, None),
+        ("a check that is off", off, "192.0.2.1", None, None),
+        ("a check of something else", "[filter.checks]\nhelo-ours = 1\n", "192.0.2.1", None, None),
+        ("nobody asks", "", "192.0.2.1", None, None),
+        ("known before", always, "192.0.2.1", Some("relay.example"), None),
+    ];
+    let (reverse_path, parameters) = (ReversePath::Null, MailParameters::default());
+    for (name, text, ip, known, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = crate::config::parse(text, "imss.toml", folder.path()).unwrap().filter;
+        let around = Surroundings { dns: Some(dns.clone()), ..Surroundings::default() };
+        let filter = Filter::open(folder.path(), settings, around).unwrap();
+        let client = imss_core::envelope::Client {
+            name: known.map(str::to_owned),
+            helo: "mx.example".to_owned(),
+            ..imss_core::envelope::Client::new(ip.parse().unwrap())
+        };
+        let role = Role { mode: Mode::Edge, is_trusted: false };
+        let (client, reverse_path, parameters) = (&client, &reverse_path, &parameters);
+        let stage = Stage::Mail { client, role, is_early: false, reverse_path, parameters };
+        let leave = filter.check(stage).await.unwrap();
+        assert_eq!(leave.client_name.as_deref(), expected, "{name}");
     }
 }

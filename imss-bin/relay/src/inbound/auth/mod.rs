@@ -98,6 +98,17 @@ impl Mechanism {
     }
 }
 
+/// Whether a client is who it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginAnswer {
+    /// It is: the login name.
+    Right(String),
+    /// It is not.
+    Wrong,
+    /// Nobody had the time to find out; the client may try again.
+    Unknown,
+}
+
 /// A password on its way to be compared. Neither logs nor error texts can show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);

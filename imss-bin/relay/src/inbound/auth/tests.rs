@@ -1,12 +1,15 @@
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
 use base64_simd::STANDARD;
 use imss_core::envelope::{ReversePath, Syntax};
 
 use super::exchange::{Claim, Context, Exchange, Turn};
-use super::users::{User, UserFiles, Users};
+use super::users::{COMPARED_AT_ONCE, QUEUED, QUEUED_PER_CLIENT, User, UserFiles, Users};
 use super::verifier::{SealKey, Verifier};
 use super::*;
+
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// Users in a folder of their own: `user` with `pencil` and the salt of RFC 7677 §3, and `tim` of
 /// RFC 2195 §2.
@@ -198,9 +201,87 @@ async fn passwords() {
     ];
     for (name, user, password, expected) in cases {
         let claim = Claim::Password { name: user.to_owned(), password: Password::new(password) };
-        assert_eq!(users.verify(claim).await.is_some(), expected, "{name}");
+        let answer = users.verify(claim, CLIENT).await;
+        assert_eq!(matches!(answer, LoginAnswer::Right(_)), expected, "{name}");
     }
     assert_eq!(format!("{:?}", Password::new("pencil")), "Password(…)");
+}
+
+fn claim(password: &str) -> Claim {
+    Claim::Password { name: "user".to_owned(), password: Password::new(password) }
+}
+
+/// Guesses wait for a place here until the places are let go.
+#[tokio::test]
+async fn who_guesses_does_not_keep_others_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Arc::new(users(folder.path()));
+    assert_eq!(users.verify(claim("pencil"), CLIENT).await, LoginAnswer::Right("user".to_owned()));
+    let all = u32::try_from(COMPARED_AT_ONCE).unwrap();
+    let taken = users.places.acquire_many(all).await.unwrap();
+    let guess = |client: IpAddr| {
+        let users = Arc::clone(&users);
+        tokio::spawn(async move { users.verify(claim("guess"), client).await })
+    };
+    let client_of = |number: usize| {
+        IpAddr::from([
+            10,
+            u8::try_from(number / 200).unwrap(),
+            u8::try_from(number % 200).unwrap(),
+            1,
+        ])
+    };
+    let waiting = async |count: usize| {
+        for _ in 0..100_000 {
+            if users.queue.total() == count {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("{} wait, not {count}", users.queue.total());
+    };
+    let mut guesses: Vec<_> = (0..QUEUED_PER_CLIENT).map(|_| guess(CLIENT)).collect();
+    waiting(QUEUED_PER_CLIENT).await;
+    let more = users.verify(claim("guess"), CLIENT).await;
+    assert_eq!(more, LoginAnswer::Unknown, "one client has its turns");
+    guesses.extend((QUEUED_PER_CLIENT..QUEUED).map(|number| guess(client_of(number))));
+    waiting(QUEUED).await;
+    let more = users.verify(claim("guess"), IpAddr::from([192, 0, 2, 9])).await;
+    assert_eq!(more, LoginAnswer::Unknown, "all turns are taken");
+    let known = users.verify(claim("pencil"), CLIENT).await;
+    assert_eq!(known, LoginAnswer::Right("user".to_owned()), "who was right waits for nobody");
+    assert!(guesses.iter().all(|guess| !guess.is_finished()));
+    // Whoever gives up waiting makes room.
+    guesses.pop().unwrap().abort();
+    drop(taken);
+    for guess in guesses {
+        assert_eq!(guess.await.unwrap(), LoginAnswer::Wrong);
+    }
+    assert_eq!(
+        users.verify(claim("guess"), CLIENT).await,
+        LoginAnswer::Wrong,
+        "all turns are back"
+    );
+    assert_eq!(users.places.available_permits(), COMPARED_AT_ONCE);
+}
+
+#[tokio::test]
+async fn a_reload_forgets_only_who_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = Arc::new(users(folder.path()));
+    let files = UserFiles { users: folder.path().join("users"), key: folder.path().join("key") };
+    assert_eq!(users.verify(claim("pencil"), CLIENT).await, LoginAnswer::Right("user".to_owned()));
+    let taken = users.places.acquire_many(u32::try_from(COMPARED_AT_ONCE).unwrap()).await.unwrap();
+    users.reload().unwrap();
+    let known = users.verify(claim("pencil"), CLIENT).await;
+    assert_eq!(known, LoginAnswer::Right("user".to_owned()), "nothing had to be compared");
+    drop(taken);
+    let mut all = files.read().unwrap();
+    all[0].verifier = Verifier::new(&Password::new("crayon")).unwrap();
+    files.write(&all).unwrap();
+    users.reload().unwrap();
+    assert_eq!(users.verify(claim("pencil"), CLIENT).await, LoginAnswer::Wrong);
+    assert_eq!(users.verify(claim("crayon"), CLIENT).await, LoginAnswer::Right("user".to_owned()));
 }
 
 #[test]

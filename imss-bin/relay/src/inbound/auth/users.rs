@@ -9,22 +9,30 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use imss_core::envelope::ReversePath;
 use tokio::sync::Semaphore;
 
-use super::Password;
 use super::exchange::Claim;
 use super::verifier::{self, CryptoError, Key, SealKey, Sealed, Verifier};
+use super::{LoginAnswer, Password};
+use crate::inbound::settings::SessionLimits;
+use crate::inbound::slots::Slots;
 
 /// Octets of a file of users.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Passwords that are compared at once: each takes a processor for some hundredths of a second.
-const COMPARED_AT_ONCE: usize = 4;
+pub(super) const COMPARED_AT_ONCE: usize = 4;
+/// Passwords that are compared or wait for it, in all and for one client: who guesses from one
+/// address or one network cannot make the others wait. One more is not looked at and gets 454.
+pub(super) const QUEUED: usize = 128;
+pub(super) const QUEUED_PER_CLIENT: usize = 8;
+const QUEUED_PER_NETWORK: usize = 32;
 
 /// One user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,7 +221,10 @@ pub struct Users {
     current: ArcSwap<Table>,
     /// For names that are not there, and for passwords that were right before.
     secret: Key,
-    places: Semaphore,
+    /// Processors for comparing.
+    pub(super) places: Arc<Semaphore>,
+    /// Who is compared or waits for it.
+    pub(super) queue: Arc<Slots>,
 }
 
 #[derive(Debug, Default)]
@@ -234,7 +245,8 @@ impl Users {
     pub fn open(files: UserFiles) -> Result<Self, UsersError> {
         let current = ArcSwap::from_pointee(Table::load(&files)?);
         let secret = verifier::random_key()?;
-        Ok(Self { files, current, secret, places: Semaphore::new(COMPARED_AT_ONCE) })
+        let places = Arc::new(Semaphore::new(COMPARED_AT_ONCE));
+        Ok(Self { files, current, secret, places, queue: Arc::default() })
     }
 
     /// Reads the files again.
@@ -243,22 +255,37 @@ impl Users {
     ///
     /// See [`UsersError`]. What was in use stays in use.
     pub fn reload(&self) -> Result<(), UsersError> {
-        self.current.store(Arc::new(Table::load(&self.files)?));
+        let table = Table::load(&self.files)?;
+        table.remember(&self.current.load());
+        self.current.store(Arc::new(table));
         Ok(())
     }
 
-    /// The login name, if the claim is true. A password is compared on a thread of its own.
-    pub async fn verify(self: &Arc<Self>, claim: Claim) -> Option<String> {
+    /// Whether the claim of `client` is true. A password is compared on a thread of its own; one
+    /// that was right before costs next to nothing and waits for nobody.
+    pub async fn verify(self: &Arc<Self>, claim: Claim, client: IpAddr) -> LoginAnswer {
         let (name, password) = match claim {
             Claim::Password { name, password } => (name, password),
-            Claim::Proven { name } => return Some(name),
-            Claim::Wrong { .. } => return None,
+            Claim::Proven { name } => return LoginAnswer::Right(name),
+            Claim::Wrong { .. } => return LoginAnswer::Wrong,
         };
-        let _place = self.places.acquire().await.ok()?;
+        if self.was_right(&name, &password) {
+            return LoginAnswer::Right(name);
+        }
+        let Ok(turn) = self.queue.take(client, false, &queue_limits()) else {
+            return LoginAnswer::Unknown;
+        };
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
+            return LoginAnswer::Unknown;
+        };
         let this = Arc::clone(self);
-        let compared =
-            tokio::task::spawn_blocking(move || this.is_right(&name, &password).then_some(name));
-        compared.await.ok().flatten()
+        // Whoever stops waiting for it stops no comparison: turn and place are taken until its end.
+        let compared = tokio::task::spawn_blocking(move || {
+            let is_right = this.is_right(&name, &password);
+            drop((turn, place));
+            if is_right { LoginAnswer::Right(name) } else { LoginAnswer::Wrong }
+        });
+        compared.await.unwrap_or(LoginAnswer::Unknown)
     }
 
     /// Whether `login` may use this reverse-path.
@@ -286,17 +313,25 @@ impl Users {
     /// Whether this is the user's password. Slow on purpose; not for the network loop.
     #[must_use]
     pub fn is_right(&self, name: &str, password: &Password) -> bool {
-        let (table, name) = (self.current.load_full(), fold(name));
-        let tag = verifier::hmac_sha256(&self.secret, password.octets());
-        let right = || table.right.lock().unwrap_or_else(PoisonError::into_inner);
-        if right().get(&name).is_some_and(|known| verifier::is_same(known, &tag)) {
+        if self.was_right(name, password) {
             return true;
         }
+        let (table, name) = (self.current.load_full(), fold(name));
         let is_right = self.verifier(&name).matches(password) && table.users.contains_key(&name);
         if is_right {
-            right().insert(name, tag);
+            table.right().insert(name, self.tag(password));
         }
         is_right
+    }
+
+    /// Whether it is the last password that was right for the user.
+    fn was_right(&self, name: &str, password: &Password) -> bool {
+        let (table, tag) = (self.current.load(), self.tag(password));
+        table.right().get(&fold(name)).is_some_and(|known| verifier::is_same(known, &tag))
+    }
+
+    fn tag(&self, password: &Password) -> Key {
+        verifier::hmac_sha256(&self.secret, password.octets())
     }
 }
 
@@ -304,6 +339,28 @@ impl Table {
     fn load(files: &UserFiles) -> Result<Self, UsersError> {
         let users = files.read()?.into_iter().map(|user| (fold(&user.name), user)).collect();
         Ok(Self { users, key: files.read_key()?, right: Mutex::default() })
+    }
+
+    fn right(&self) -> MutexGuard<'_, HashMap<String, Key>> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over which passwords were right, for the users that are as they were.
+    fn remember(&self, before: &Self) {
+        let verifier = |table: &Self, name: &str| Some(table.users.get(name)?.verifier.clone());
+        let mut right = before.right().clone();
+        right.retain(|name, _| verifier(self, name) == verifier(before, name));
+        *self.right() = right;
+    }
+}
+
+fn queue_limits() -> SessionLimits {
+    SessionLimits {
+        // The last tenth is for trusted clients, which there are none of here.
+        connections: QUEUED.saturating_mul(10) / 9,
+        connections_per_client: QUEUED_PER_CLIENT,
+        connections_per_network: QUEUED_PER_NETWORK,
+        ..SessionLimits::default()
     }
 }
 

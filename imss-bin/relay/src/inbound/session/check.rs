@@ -6,7 +6,7 @@
 use imss_core::envelope::{MailParameters, Recipient, ReversePath};
 
 use super::super::reply::{self, Reply};
-use super::super::stage::{Role, SessionEvent, Stage};
+use super::super::stage::{Leave, Role, SessionEvent, Stage};
 use super::{Event, Phase, Session, Transaction};
 
 /// What waits for leave.
@@ -22,12 +22,12 @@ impl Session {
     /// What [`Event::Check`] asks; `None` if nothing waits.
     #[must_use]
     pub fn stage(&self) -> Option<Stage<'_>> {
-        let (client, role) = (&self.client, self.role());
+        let (client, role, is_early) = (&self.client, self.role(), self.is_early);
         match self.pending.as_ref()? {
-            Pending::Connect => Some(Stage::Connect { client, role }),
+            Pending::Connect => Some(Stage::Connect { client, role, is_early }),
             Pending::Hello { .. } => Some(Stage::Hello { client, role }),
             Pending::Mail { reverse_path, parameters } => {
-                Some(Stage::Mail { client, role, reverse_path, parameters })
+                Some(Stage::Mail { client, role, is_early, reverse_path, parameters })
             }
             Pending::Rcpt { recipient } => {
                 let Transaction { reverse_path, recipients, .. } = self.transaction.as_ref()?;
@@ -40,11 +40,16 @@ impl Session {
 
     /// Goes on after [`Event::Check`]. A refusal before the greeting ends the session, as 421 does
     /// anywhere.
-    pub fn resume(&mut self, verdict: Result<(), Reply>) {
+    pub fn resume(&mut self, verdict: Result<Leave, Reply>) {
         let Some(pending) = self.pending.take() else { return };
         self.phase = Phase::Command;
         let refusal = match verdict {
-            Ok(()) => return self.go_on(pending),
+            Ok(leave) => {
+                if leave.client_name.is_some() {
+                    self.client.name = leave.client_name;
+                }
+                return self.go_on(pending);
+            }
             Err(refusal) => refusal,
         };
         match pending {
@@ -71,6 +76,17 @@ impl Session {
                     recipient,
                     reply,
                 })
+            }
+            _ => None,
+        }
+    }
+
+    /// The event for [`SessionEvent::RecipientAccepted`], if it is a recipient that waits.
+    #[must_use]
+    pub fn accepted(&self) -> Option<SessionEvent<'_>> {
+        match self.stage()? {
+            Stage::Rcpt { client, role, accepted, .. } => {
+                Some(SessionEvent::RecipientAccepted { client, role, before: accepted })
             }
             _ => None,
         }

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use base64_simd::STANDARD;
 use imss_core::envelope::ReversePath;
 
-use super::super::auth::Mechanism;
 use super::super::auth::exchange::{Claim, Context, Exchange, Turn};
+use super::super::auth::{LoginAnswer, Mechanism};
 use super::super::reply::{self, Reply};
 use super::{Event, Hello, Phase, Session};
 
@@ -38,20 +38,24 @@ impl Session {
         self.counts.login_failures
     }
 
-    /// Goes on after [`Event::Login`]: with the login name if the claim is true.
-    pub fn logged_in(&mut self, login: Option<String>) {
+    /// Goes on after [`Event::Login`]. What nobody could find out is no failure of the client's
+    /// (RFC 4954 §6: 454), and no guess that was refused.
+    pub fn logged_in(&mut self, answer: LoginAnswer) {
         if self.phase != Phase::Login {
             return;
         }
         self.login = None;
         self.phase = Phase::Command;
-        match login {
-            Some(login) => {
+        match answer {
+            LoginAnswer::Right(login) => {
                 self.client.login = Some(login);
                 self.is_trusted = true;
                 self.accept(&reply::logged_in());
             }
-            None => self.login_failed(),
+            LoginAnswer::Wrong => self.login_failed(),
+            LoginAnswer::Unknown => {
+                self.reject(&reply::login_unavailable());
+            }
         }
     }
 

@@ -46,6 +46,7 @@ pub struct Session {
     /// What XFORWARD said of the client of the next message.
     forwarded: Option<Client>,
     is_trusted: bool,
+    is_early: bool,
     offers_tls: bool,
     phase: Phase,
     greeting: Option<Hello>,
@@ -165,6 +166,7 @@ impl Session {
             client,
             forwarded: None,
             is_trusted,
+            is_early: false,
             offers_tls,
             phase: Phase::Command,
             greeting: None,
@@ -183,6 +185,11 @@ impl Session {
         if self.phase != Phase::Closed {
             self.ask(Pending::Connect);
         }
+    }
+
+    /// The client spoke before its turn.
+    pub fn spoke_early(&mut self) {
+        self.is_early = true;
     }
 
     /// Reads from `input`, everything that was received and not consumed yet.

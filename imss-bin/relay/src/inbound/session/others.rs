@@ -60,6 +60,10 @@ impl Session {
         // What is not said stays as it is; what is unavailable is unknown.
         if let Some(Some(ip)) = attributes.address {
             self.client.ip = ip;
+            self.client.name = None;
+        }
+        if let Some(name) = attributes.name {
+            self.client.name = name;
         }
         if let Some(login) = attributes.login {
             self.client.login = login;
@@ -86,8 +90,12 @@ impl Session {
         let mut client = self.forwarded.take().unwrap_or_else(|| self.client.clone());
         if let Some(address) = attributes.address {
             client.ip = address.unwrap_or(self.client.ip);
+            client.name = None;
             client.tls = None;
             client.login = None;
+        }
+        if let Some(name) = attributes.name {
+            client.name = name;
         }
         if let Some(helo) = attributes.helo {
             client.helo = helo.unwrap_or_default();
