@@ -67,6 +67,11 @@ pub trait Unpacker: Sync {
         true
     }
 
+    /// Whether it stands in lines of text, anywhere among others: nobody looks for it elsewhere.
+    fn is_in_lines(&self) -> bool {
+        false
+    }
+
     /// Whether the format wraps one content (`.gz`) and lists no members.
     fn is_stream(&self) -> bool {
         false

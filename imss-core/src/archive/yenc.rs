@@ -24,6 +24,10 @@ impl Unpacker for Yenc {
         "yenc"
     }
 
+    fn is_in_lines(&self) -> bool {
+        true
+    }
+
     /// Text may hold it anywhere, so the whole content is searched, at memory speed.
     fn recognises(&self, content: &Bytes, _detected: &FileType) -> bool {
         find(content, 0).is_some()

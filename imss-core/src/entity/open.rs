@@ -71,8 +71,11 @@ impl Extraction<'_> {
         let mut opened = false;
         for unpacker in unpackers() {
             let entity = self.entities.get(job.entity);
-            let is_named = entity.is_some_and(|entity| unpacker.fits_names(&entity.names));
-            if is_named && unpacker.recognises(&job.content, detected) {
+            let may_fit = entity.is_some_and(|entity| {
+                unpacker.fits_names(&entity.names)
+                    && !(unpacker.is_in_lines() && entity.holds_no_lines())
+            });
+            if may_fit && unpacker.recognises(&job.content, detected) {
                 opened = true;
                 if job.layer >= self.budget.limits().max_layers {
                     let reason = GapReason::Limit(Limit::Layers);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use encoding_rs::{UTF_16BE, UTF_16LE};
 
 /// Octets that are judged.
@@ -290,7 +290,8 @@ fn contained(text: &str) -> Option<&'static str> {
 
 static HINTS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     let hints = LANGUAGES.iter().flat_map(Language::hints).map(|(hint, _)| hint);
-    AhoCorasick::new(hints).ok()
+    // Few and short: the fastest kind stays small.
+    AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(hints).ok()
 });
 
 /// Languages by hints: the language with most points, from four on. A hint counts once, a strong one

@@ -130,7 +130,7 @@ pub struct Content {
 }
 
 /// Octets read at once.
-const CHUNK_BYTES: u64 = 256 << 10;
+const CHUNK_BYTES: u64 = 512 << 10;
 
 impl Content {
     /// Octets of the copy.
@@ -145,7 +145,7 @@ impl Content {
         self.rope.is_empty()
     }
 
-    /// The copy in chunks of at most 256 KiB (inserted pieces and bodies in memory come whole).
+    /// The copy in chunks of at most 512 KiB (inserted pieces and bodies in memory come whole).
     /// Each step may block on a file.
     pub fn chunks(&self) -> impl Iterator<Item = io::Result<Bytes>> + Send + '_ {
         let ranges = |range: Range<u64>| {

@@ -1,6 +1,6 @@
 //! Takes a message body while it arrives: into memory while small, then into a file of its own.
 //!
-//! In: chunks in order. Out: a [`Body`]. Memory is bounded by 256 KiB and one chunk, whatever the
+//! In: chunks in order. Out: a [`Body`]. Memory is bounded by 512 KiB and one chunk, whatever the
 //! length. The file is not synced here: the commit does that, once, and only for accepted mail.
 //!
 //! A writer or a finished body that is dropped without a commit removes its file.
@@ -19,8 +19,10 @@ use super::body::{Body, OwnFile};
 /// Bodies up to this many octets stay in memory and go into the journal.
 pub const MEMORY_BYTES: usize = 256 << 10;
 
-/// Octets gathered for one write to the file.
-const CHUNK_BYTES: usize = 256 << 10;
+/// Octets gathered for one write to the file: each needs a thread that may block.
+const CHUNK_BYTES: usize = 512 << 10;
+/// Octets of the largest piece that usually comes at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Makes writers for one spool.
 #[derive(Debug, Clone)]
@@ -84,6 +86,10 @@ impl BodyWriter {
     ///
     /// [`SpoolError::DiskFull`] or [`SpoolError::Io`]. The body is lost then: drop the writer.
     pub async fn write(&mut self, chunk: &[u8]) -> Result<(), SpoolError> {
+        if self.file.is_some() && self.buffer.is_empty() {
+            // The room that was written is free again.
+            self.buffer.reserve(CHUNK_BYTES.saturating_add(PIECE_BYTES));
+        }
         self.buffer.extend_from_slice(chunk);
         let limit = if self.file.is_some() { CHUNK_BYTES } else { self.memory_bytes };
         if self.buffer.len() > limit { self.flush().await } else { Ok(()) }

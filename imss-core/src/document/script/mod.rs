@@ -11,6 +11,9 @@ pub(super) mod source;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
+
+use aho_corasick::packed::Searcher;
 use memchr::memmem;
 
 use super::sink::{self, Sink};
@@ -84,15 +87,32 @@ pub(super) fn decoded(text: &str, sink: &mut Sink<'_, '_>) -> Result<(), Limit> 
     Ok(())
 }
 
+/// How its names begin, in every case: three letters are searched as fast as memory is read.
+static BEGINNINGS: LazyLock<Option<Searcher>> = LazyLock::new(|| {
+    let cases = |word: &str, case: usize| -> String {
+        let letter = |(at, letter): (usize, char)| match case >> at & 1 {
+            1 => letter.to_ascii_uppercase(),
+            _ => letter,
+        };
+        word.chars().enumerate().map(letter).collect()
+    };
+    let words = ["pow", "pws"].iter();
+    Searcher::new(words.flat_map(|word| (0..8).map(|case| cases(word, case))))
+});
+
 /// Whether PowerShell is named.
 fn has_shell(text: &[u8]) -> bool {
-    memchr::memchr2_iter(b'p', b'P', text).any(|at| {
+    let is_name = |at: usize| {
         let word = |name: &str| {
             text.get(at..at.saturating_add(name.len()))
                 .is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()))
         };
         word("powershell") || word("pwsh")
-    })
+    };
+    match &*BEGINNINGS {
+        Some(beginnings) => beginnings.find_iter(text).any(|found| is_name(found.start())),
+        None => memchr::memchr2_iter(b'p', b'P', text).any(is_name),
+    }
 }
 
 /// The commands after `-EncodedCommand`, which may be shortened down to `-e`.

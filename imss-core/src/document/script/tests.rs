@@ -49,3 +49,22 @@ fn plain_source() {
         assert_eq!(source::plain(script).text, expected, "{name}");
     }
 }
+
+#[test]
+fn shells_are_known_in_every_case() {
+    let cases = [
+        ("PowerShell.exe -NoProfile", true),
+        ("a POWERSHELL", true),
+        ("powpoWERshELL", true),
+        ("start pwsh", true),
+        ("PWSH", true),
+        ("ppwsh", true),
+        ("powershel", false),
+        ("power shell", false),
+        ("pws h", false),
+        ("", false),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(super::has_shell(text.as_bytes()), expected, "{text}");
+    }
+}
