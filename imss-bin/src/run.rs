@@ -75,7 +75,7 @@ async fn serve(node: &Node) -> io::Result<()> {
             () = stop.next() => return Ok(()),
             _ = reload.recv() => match node.reload() {
                 Ok(()) => eprintln!("imss: policy, lists and certificate were read again"),
-                Err(error) => eprintln!("imss: not reloaded, nothing changed: {}", with_source(&error)),
+                Err(error) => eprintln!("imss: not reloaded, settings and policy stay as they were: {}", with_source(&error)),
             },
         }
     }

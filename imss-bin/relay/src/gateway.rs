@@ -311,7 +311,7 @@ impl Acceptor for Gateway {
                     && !self.go_together(reverse_path, first, recipient) =>
             {
                 let text = "Too many recipients: this one goes elsewhere, send it by itself";
-                return Err(Reply::new(451, (4, 5, 3), text));
+                return Err(Reply::new(452, (4, 5, 3), text));
             }
             Stage::Hello { .. } | Stage::Rcpt { .. } => {}
         }

@@ -152,13 +152,15 @@ impl Settings {
             Some(file) => config::load(Some(file)).map_err(StartError::Settings)?,
             None => self.config.clone(),
         };
+        // First of all: a password that was taken back must not wait for a mistake elsewhere to be
+        // mended.
+        if let Some(users) = &self.users {
+            users.reload()?;
+        }
         let (judge, border) = (engines::judge(&fresh)?, Border::new(&fresh)?);
         Filter::prepare(&fresh.filter).map_err(FilterError::from)?;
         if let Some(tls) = &self.tls {
             tls.reload()?;
-        }
-        if let Some(users) = &self.users {
-            users.reload()?;
         }
         self.gateway.recipients().reload()?;
         self.gateway.filter().reconfigure(fresh.filter).map_err(FilterError::from)?;

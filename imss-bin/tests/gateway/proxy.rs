@@ -177,7 +177,7 @@ fn recipients_who_do_not_go_together_are_sent_one_by_one() {
     secret(&home, "srs.key", "sixteen or more letters\n");
     let gateway = Gateway::start(&home);
     let mut client = gateway.connect();
-    let later = "451 4.5.3 Too many recipients";
+    let later = "452 4.5.3 Too many recipients";
     let cases = [
         ("RCPT TO:<bob@ours.example>", "250 "),
         ("RCPT TO:<carol@ours.example>", "250 "),

@@ -169,6 +169,9 @@ impl<A: Acceptor> Connection<A> {
 
     /// Greets, unless the client talks first where it must not.
     async fn greet(&mut self, stream: &TcpStream) {
+        if self.session.is_closed() {
+            return;
+        }
         let ends = self.settings.early_talker_wait;
         let (client, role) = (self.session.client(), self.session.role());
         let asked = self.shared.acceptor.listens_first(client, role);

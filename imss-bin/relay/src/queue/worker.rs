@@ -179,7 +179,9 @@ impl<D: Deliverer> Worker<D> {
         let index = inner.index();
         let is_old = |parcel: &Parcel| {
             let Some(entry) = index.entries.get(&parcel.id) else { return true };
-            let age = now.saturating_sub(entry.received_unix_millis);
+            let copy = entry.copies.get(usize::from(parcel.copy));
+            let released = copy.map_or(0, |copy| copy.released_unix_millis);
+            let age = now.saturating_sub(entry.received_unix_millis.max(released));
             let late = settings.delay_notice.is_some_and(|after| age >= millis(after));
             let told = entry.pending().all(|(_, _, slot)| slot.delay_told);
             age >= millis(settings.expire) || (late && !told)

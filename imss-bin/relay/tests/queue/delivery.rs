@@ -230,6 +230,33 @@ async fn held_mail_is_as_old_as_its_release() {
 }
 
 #[tokio::test]
+async fn a_pause_is_no_attempt_for_what_was_just_released() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let down = [later(Scope::Destination)];
+    let deliverer = Scripted::new(&[("first@example.com", &down)]);
+    let settings = Settings { per_destination: 1, delay_notice: None, ..on(&clock) };
+    let running = Running::start(dir.path(), settings, &deliverer);
+    for (number, recipient) in [(1, "first@example.com"), (2, "second@example.com")] {
+        let hold = Destination::Hold { reason: "looks odd".to_owned() };
+        running
+            .queue
+            .submit(vec![message(number, b"x", vec![copy(&[recipient], hold)])])
+            .await
+            .unwrap();
+    }
+    running.notes.wait(2).await;
+    clock.advance(&running.queue, 20 * 24 * HOUR);
+    for number in [1, 2] {
+        running.queue.release(id(number)).unwrap();
+    }
+    let events = running.notes.wait(3).await;
+    assert!(events.contains(&"first@example.com deferred".to_owned()), "{events:?}");
+    assert_eq!(running.queue.show(id(2)).unwrap().recipients[0].attempts, 0);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_slow_next_hop_is_waited_for_at_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let deliverer = Arc::new(Scripted { pace: Duration::from_millis(200), ..Scripted::default() });

@@ -187,6 +187,12 @@ impl Session {
         }
     }
 
+    /// Whether nothing more is answered.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
     /// The client spoke before its turn.
     pub fn spoke_early(&mut self) {
         self.is_early = true;
@@ -336,7 +342,7 @@ impl Session {
             return Event::Close;
         }
         // Nothing that a client does wrong: it cannot know who goes with whom.
-        let comes_alone = reply.code == 451 && reply.enhanced == Some((4, 5, 3));
+        let comes_alone = reply.code == 452 && reply.enhanced == Some((4, 5, 3));
         if comes_alone && self.counts.apart < self.settings.limits.recipients {
             self.counts.apart = self.counts.apart.saturating_add(1);
             return Event::Continue;
