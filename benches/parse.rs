@@ -1,4 +1,4 @@
-//! Bytes → `Message`, in bytes a second.
+//! Bytes → `Message`, without and with the content of every part, in bytes a second.
 
 mod common;
 
@@ -18,4 +18,19 @@ fn parse(bencher: divan::Bencher<'_, '_>, shape: &str) {
     bencher
         .counter(BytesCount::new(raw.len()))
         .bench(|| Message::parse(divan::black_box(raw.clone()), &limits));
+}
+
+#[divan::bench(args = common::SHAPES)]
+fn parse_and_decode(bencher: divan::Bencher<'_, '_>, shape: &str) {
+    let (raw, limits) = (bytes::Bytes::from(common::message(shape)), Limits::default());
+    let run = || {
+        let message = Message::parse(divan::black_box(raw.clone()), &limits);
+        message
+            .parts()
+            .iter()
+            .map(|part| divan::black_box(message.content(part)).len())
+            .sum::<usize>()
+    };
+    assert!(run() > raw.len() / 3, "{shape}");
+    bencher.counter(BytesCount::new(raw.len())).bench(run);
 }

@@ -104,6 +104,27 @@ impl Message {
         if inside { self.raw.slice(range) } else { Bytes::new() }
     }
 
+    /// What a part holds, its transfer encoding undone as mail clients do (RFC 2045 §6): always
+    /// something. Octets that do not belong to the encoding are left out, or kept as they are. A
+    /// multipart holds nothing itself; without an encoding the memory is shared.
+    ///
+    /// ```
+    /// use imss_core::{limits::Limits, message::Message};
+    ///
+    /// let raw = b"Content-Transfer-Encoding: base64\r\n\r\nSGVsbG8=\r\n";
+    /// let message = Message::parse(raw.to_vec().into(), &Limits::default());
+    /// assert_eq!(message.content(&message.parts()[0]), "Hello");
+    /// ```
+    #[must_use]
+    pub fn content(&self, part: &Part) -> Bytes {
+        let body = self.part(part.body_range());
+        match part.kind() {
+            PartKind::Leaf => transfer::decode(&body, part.encoding()).content,
+            PartKind::Message => body,
+            PartKind::Multipart => Bytes::new(),
+        }
+    }
+
     /// The message's header section: its lines without the empty line after them.
     #[must_use]
     pub fn header_range(&self) -> Range<usize> {
