@@ -1,7 +1,7 @@
 //! Reports that go by HTTPS (RFC 8460 §3, §5.4): a folder of what is to be posted, and who posts it.
 //!
-//! In: packed reports with their addresses. Out: files `DAY!DOMAIN!N.json`, each gone after a 2yz answer,
-//! or after a day of tries. Redirects are not followed, and what the server says is not read. The server
+//! In: packed reports with their addresses. Out: files `DAY!DIGEST!N.json`, each gone after a 2yz answer,
+//! or after a day of tries. The digest stands for the domain, which may be too long for a file's name. Redirects are not followed, and what the server says is not read. The server
 //! is asked for no certificate of a known authority: a report on broken TLS must get through.
 //!
 //! Addresses come from the DNS of others. Only HTTPS to addresses of the Internet is spoken: nobody can
@@ -17,6 +17,7 @@ use jiff::civil::Date;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Url, redirect};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::record::Places;
 use crate::ids::unix_millis;
@@ -76,13 +77,14 @@ impl Outbox {
         }
         std::fs::create_dir_all(&self.dir)?;
         let packed = base64_simd::STANDARD.encode_to_string(packed);
+        let digest = digest(domain);
         for (number, url) in places.https.iter().enumerate() {
             let waiting = Waiting {
                 url: url.clone(),
                 since_unix_millis: unix_millis(),
                 packed: packed.clone(),
             };
-            let name = format!("{day}!{domain}!{number}.json");
+            let name = format!("{day}!{digest}!{number}.json");
             let aside = self.dir.join(format!(".{name}"));
             std::fs::write(&aside, serde_json::to_vec(&waiting)?)?;
             std::fs::rename(aside, self.dir.join(name))?;
@@ -163,6 +165,11 @@ impl Resolve for Outside {
     }
 }
 
+/// A short name for a text of any length, fit for a file's name.
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().take(16).map(|octet| format!("{octet:02x}")).collect()
+}
+
 /// Whether an address is one of the Internet.
 fn is_outside(ip: IpAddr) -> bool {
     match ip.to_canonical() {
@@ -181,7 +188,45 @@ fn is_outside(ip: IpAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::config::ResolverConfig;
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+
     use super::*;
+
+    fn outbox(dir: &Path) -> Outbox {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let builder = TokioResolver::builder_with_config(
+            ResolverConfig::from_parts(None, Vec::new(), Vec::new()),
+            TokioRuntimeProvider::default(),
+        );
+        Outbox::new(dir.to_owned(), builder.build().unwrap(), false).unwrap()
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn places(urls: &[&str]) -> Places {
+        let https = urls.iter().map(|url| (*url).to_owned()).collect();
+        Places { mail: Vec::new(), https }
+    }
+
+    #[test]
+    fn long_domains_have_files_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = outbox(folder.path());
+        let day: Date = "2026-11-22".parse().unwrap();
+        let places = places(&["https://r.example/"]);
+        for length in [237, 242, 253] {
+            let domain: String = "a.".chars().cycle().take(length).collect();
+            assert_eq!(outbox.put(day, &domain, &places, b"x").unwrap(), 1, "{length}");
+        }
+        assert_eq!(names(folder.path()).len(), 3);
+    }
 
     #[test]
     fn addresses_of_the_internet() {

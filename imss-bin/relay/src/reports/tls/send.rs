@@ -69,15 +69,11 @@ impl Daily for Sender {
         let (mut messages, mut posts) = (Vec::new(), 0_usize);
         for (domain, places) in places {
             let Some(seen) = days.get(&domain) else { continue };
-            match self.report(day, &domain, seen) {
-                Ok(report) => {
-                    messages.extend(self.message(gateway, &domain, &places, &report)?);
-                    posts = posts.saturating_add(self.outbox.put(
-                        day,
-                        &domain,
-                        &places,
-                        &report.packed,
-                    )?);
+            // What fails for one domain is no matter of the others.
+            match self.one(gateway, day, &domain, seen, &places) {
+                Ok((message, posted)) => {
+                    messages.extend(message);
+                    posts = posts.saturating_add(posted);
                 }
                 Err(error) => tracing::error!(%day, domain, %error, "no TLS report"),
             }
@@ -108,6 +104,23 @@ impl Sender {
             }
         }
         (found, silent)
+    }
+
+    /// The report on one domain: the mail, if one is wanted, and how many wait to be posted.
+    fn one(
+        &self,
+        gateway: &Gateway,
+        day: Date,
+        domain: &str,
+        seen: &Day,
+        places: &Places,
+    ) -> std::io::Result<(Option<Accepted>, usize)> {
+        let report = self.report(day, domain, seen)?;
+        let posted = self.outbox.put(day, domain, places, &report.packed).unwrap_or_else(|error| {
+            tracing::error!(%day, domain, %error, "a TLS report is not posted");
+            0
+        });
+        Ok((self.message(gateway, domain, places, &report)?, posted))
     }
 
     fn report(&self, day: Date, domain: &str, seen: &Day) -> std::io::Result<Packed> {
