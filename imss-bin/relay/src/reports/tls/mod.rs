@@ -10,6 +10,7 @@
 //! report twice with the same ID, which receivers drop.
 
 pub(crate) mod aggregate;
+pub(crate) mod outside;
 pub(crate) mod post;
 pub(crate) mod record;
 pub(crate) mod send;

@@ -4,21 +4,20 @@
 //! or after a day of tries. The digest stands for the domain, which may be too long for a file's name. Redirects are not followed, and what the server says is not read. The server
 //! is asked for no certificate of a known authority: a report on broken TLS must get through.
 //!
-//! Addresses come from the DNS of others. Only HTTPS to addresses of the Internet is spoken: nobody can
-//! have us talk to what lies in our own network.
+//! Addresses come from the DNS of others. Only HTTPS to port 443 of addresses of the Internet is spoken:
+//! nobody can have us talk to what lies in our own network, or try the ports of others.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use jiff::civil::Date;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Url, redirect};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::outside::{Outside, may_be_asked};
 use super::record::Places;
 use crate::ids::unix_millis;
 
@@ -59,7 +58,7 @@ impl Outbox {
             .timeout(TIMEOUT)
             .no_proxy()
             .tls_danger_accept_invalid_certs(true)
-            .dns_resolver(Arc::new(Outside { resolver, private }))
+            .dns_resolver(Arc::new(Outside::new(resolver, private)))
             .build()?;
         Ok(Self { dir, client, private })
     }
@@ -130,13 +129,8 @@ impl Outbox {
 
     async fn ask(&self, url: &str, packed: Vec<u8>) -> Result<reqwest::StatusCode, String> {
         let url = Url::parse(url).map_err(|error| error.to_string())?;
-        // An address in place of a name needs no resolver that would look at it.
-        let literal = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        if let Ok(ip) = literal.parse::<IpAddr>()
-            && !self.private
-            && !is_outside(ip)
-        {
-            return Err("not an address of the Internet".to_owned());
+        if !self.private {
+            may_be_asked(&url)?;
         }
         let asked = self.client.post(url).header("Content-Type", "application/tlsrpt+gzip");
         let answer = asked.body(packed).send().await;
@@ -144,46 +138,9 @@ impl Outbox {
     }
 }
 
-/// Names, as far as they lie outside.
-struct Outside {
-    resolver: TokioResolver,
-    private: bool,
-}
-
-impl Resolve for Outside {
-    fn resolve(&self, name: Name) -> Resolving {
-        let (resolver, private) = (self.resolver.clone(), self.private);
-        Box::pin(async move {
-            let found = resolver.lookup_ip(format!("{}.", name.as_str())).await?;
-            let all: Vec<SocketAddr> = found
-                .iter()
-                .filter(|ip| private || is_outside(*ip))
-                .map(|ip| SocketAddr::new(ip, 0))
-                .collect();
-            Ok(Box::new(all.into_iter()) as Addrs)
-        })
-    }
-}
-
 /// A short name for a text of any length, fit for a file's name.
 fn digest(text: &str) -> String {
     Sha256::digest(text).iter().take(16).map(|octet| format!("{octet:02x}")).collect()
-}
-
-/// Whether an address is one of the Internet.
-fn is_outside(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            let shared = a == 100 && (64..128).contains(&b);
-            let special = a == 0 || a >= 224 || (a == 198 && (b == 18 || b == 19));
-            !(ip.is_private() || ip.is_loopback() || ip.is_link_local() || shared || special)
-        }
-        IpAddr::V6(ip) => {
-            let local = ip.is_unique_local() || ip.is_unicast_link_local();
-            !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || local)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -226,28 +183,5 @@ mod tests {
             assert_eq!(outbox.put(day, &domain, &places, b"x").unwrap(), 1, "{length}");
         }
         assert_eq!(names(folder.path()).len(), 3);
-    }
-
-    #[test]
-    fn addresses_of_the_internet() {
-        let cases = [
-            ("192.0.2.1", true),
-            ("2001:db8::1", true),
-            ("127.0.0.1", false),
-            ("10.0.0.1", false),
-            ("172.16.0.1", false),
-            ("192.168.1.1", false),
-            ("169.254.169.254", false),
-            ("100.64.0.1", false),
-            ("0.0.0.0", false),
-            ("224.0.0.1", false),
-            ("::1", false),
-            ("::ffff:127.0.0.1", false),
-            ("fe80::1", false),
-            ("fd00::1", false),
-        ];
-        for (ip, expected) in cases {
-            assert_eq!(is_outside(ip.parse().unwrap()), expected, "{ip}");
-        }
     }
 }
