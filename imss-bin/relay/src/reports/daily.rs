@@ -42,7 +42,7 @@ pub(crate) trait Daily: Send + Sync {
     /// Sends the reports on one day; `waited` days ago it ended.
     fn send(
         &self,
-        gateway: &Gateway,
+        gateway: &Arc<Gateway>,
         day: Date,
         path: &Path,
         waited: i32,
@@ -83,7 +83,7 @@ pub(crate) async fn run<D: Daily>(daily: D, gateway: Arc<Gateway>, stop: Cancell
     }
 }
 
-async fn round<D: Daily>(daily: &D, gateway: &Gateway) {
+async fn round<D: Daily>(daily: &D, gateway: &Arc<Gateway>) {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     for (day, path) in ended(daily.dir(), D::PREFIX, today) {
         let waited = (today - day).get_days();
