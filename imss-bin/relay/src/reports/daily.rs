@@ -16,6 +16,7 @@ use imss_core::envelope::{ForwardPath, Syntax};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
@@ -71,6 +72,7 @@ pub(crate) fn open(dir: &Path, prefix: &'static str) -> std::io::Result<DailyLin
 /// Sends what is due, now and every hour, until `stop`.
 pub(crate) async fn run<D: Daily>(daily: D, gateway: Arc<Gateway>, stop: CancellationToken) {
     let mut clock = tokio::time::interval(PAUSE);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,

@@ -10,12 +10,15 @@ use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hickory_resolver::TokioResolver;
 use jiff::civil::Date;
 use mail_auth::report::tlsrpt::TlsReport;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use super::PREFIX;
 use super::aggregate::{Day, Reporter, add_up, json};
@@ -30,6 +33,10 @@ use crate::spool::Accepted;
 const MAX_PACKED: usize = 10 << 20;
 /// Domains whose reports are made and submitted together.
 const AT_ONCE: usize = 100;
+/// Domains that are looked up at the same time.
+const LOOK_UPS: usize = 64;
+/// For one of them.
+const LOOK_UP_TIME: Duration = Duration::from_secs(15);
 
 /// Who sends, and from where.
 pub(crate) struct Sender {
@@ -117,13 +124,28 @@ impl Sender {
     /// Where reports are wanted, and for how many domains that could not be found out.
     async fn places(&self, days: &BTreeMap<String, Day>) -> (Vec<(String, Places)>, usize) {
         let (mut found, mut silent) = (Vec::new(), 0_usize);
-        for domain in days.keys() {
-            match look(&self.resolver, domain).await {
-                Some(places) if places == Places::default() => {}
-                Some(places) => found.push((domain.clone(), places)),
-                None => silent = silent.saturating_add(1),
+        let mut take = |done: Result<(String, Option<Places>), JoinError>| match done {
+            Ok((_, Some(places))) if places == Places::default() => {}
+            Ok((domain, Some(places))) => found.push((domain, places)),
+            Ok((_, None)) | Err(_) => silent = silent.saturating_add(1),
+        };
+        let mut running = JoinSet::new();
+        for domain in days.keys().cloned() {
+            if running.len() >= LOOK_UPS
+                && let Some(done) = running.join_next().await
+            {
+                take(done);
             }
+            let resolver = self.resolver.clone();
+            running.spawn(async move {
+                let places = timeout(LOOK_UP_TIME, look(&resolver, &domain)).await;
+                (domain, places.ok().flatten())
+            });
         }
+        while let Some(done) = running.join_next().await {
+            take(done);
+        }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
         (found, silent)
     }
 }
