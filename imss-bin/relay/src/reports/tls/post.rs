@@ -25,6 +25,8 @@ use super::outside::{Outside, may_be_asked};
 use super::record::Places;
 use crate::ids::unix_millis;
 
+/// Reports that may wait, and their octets; more are not kept, and that is said.
+const MAX_WAITING: Room = Room { files: 10_000, octets: 1 << 30 };
 /// How long a report is tried (RFC 8460 §5.4).
 const MAX_AGE_MILLIS: u64 = 24 * 3_600 * 1_000;
 /// For one try.
@@ -44,6 +46,15 @@ pub(crate) struct Outbox {
     poster: Arc<Poster>,
     /// Rounds in which a host did not answer, by the digest of its name.
     silent: Mutex<HashMap<String, u32>>,
+    /// What more may wait; not known before somebody looked.
+    room: Mutex<Option<Room>>,
+}
+
+/// Files and octets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Room {
+    files: usize,
+    octets: u64,
 }
 
 /// Who posts.
@@ -78,10 +89,10 @@ impl Outbox {
             .dns_resolver(Arc::new(Outside::new(resolver, private)))
             .build()?;
         let poster = Arc::new(Poster { client, private });
-        Ok(Self { dir, poster, silent: Mutex::default() })
+        Ok(Self { dir, poster, silent: Mutex::default(), room: Mutex::default() })
     }
 
-    /// Keeps a report for all HTTPS addresses of `places`; how many that are.
+    /// Keeps a report for all HTTPS addresses of `places`, as far as there is room; for how many.
     pub(crate) fn put(
         &self,
         day: Date,
@@ -94,19 +105,25 @@ impl Outbox {
         }
         std::fs::create_dir_all(&self.dir)?;
         let packed = base64_simd::STANDARD.encode_to_string(packed);
-        let digest = digest(domain);
+        let (digest, mut kept) = (digest(domain), 0_usize);
         for (number, url) in places.https.iter().enumerate() {
             let waiting = Waiting {
                 url: url.clone(),
                 since_unix_millis: unix_millis(),
                 packed: packed.clone(),
             };
+            let waiting = serde_json::to_vec(&waiting)?;
+            if !self.has_room(waiting.len()) {
+                tracing::warn!(%day, domain, url, "a TLS report is dropped: too many wait");
+                continue;
+            }
             let name = format!("{day}!{}!{digest}!{number}.json", host_of(url));
             let aside = self.dir.join(format!(".{name}"));
-            std::fs::write(&aside, serde_json::to_vec(&waiting)?)?;
+            std::fs::write(&aside, waiting)?;
             std::fs::rename(aside, self.dir.join(name))?;
+            kept = kept.saturating_add(1);
         }
-        Ok(places.https.len())
+        Ok(kept)
     }
 
     /// Tries all that waits, once, as far as the time for a round goes.
@@ -133,6 +150,15 @@ impl Outbox {
         if timeout(ROUND_TIME, round).await.is_err() {
             tracing::warn!("servers for TLS reports are slow: what was not tried waits an hour");
         }
+        // What was taken makes room.
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Whether there is room for one more report; then it is taken.
+    fn has_room(&self, octets: usize) -> bool {
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = room.get_or_insert_with(|| MAX_WAITING.without(&waiting_in(&self.dir)));
+        left.take(u64::try_from(octets).unwrap_or(u64::MAX))
     }
 
     /// The files of each host; who answered so far comes first, so that the others cannot be in its way.
@@ -160,6 +186,26 @@ impl Outbox {
             let rounds = silent.entry(host).or_default();
             *rounds = rounds.saturating_add(1);
         }
+    }
+}
+
+impl Room {
+    /// What these files leave.
+    fn without(mut self, files: &[PathBuf]) -> Self {
+        let lengths = files.iter().filter_map(|file| file.metadata().ok()).map(|about| about.len());
+        let octets = lengths.fold(0_u64, u64::saturating_add);
+        self.files = self.files.saturating_sub(files.len());
+        self.octets = self.octets.saturating_sub(octets);
+        self
+    }
+
+    /// Takes the room of a file, if it is there.
+    fn take(&mut self, octets: u64) -> bool {
+        let left = self.files.checked_sub(1).zip(self.octets.checked_sub(octets));
+        if let Some((files, octets)) = left {
+            *self = Self { files, octets };
+        }
+        left.is_some()
     }
 }
 
@@ -324,5 +370,28 @@ mod tests {
         assert_eq!(names(folder.path()).len(), 2);
         let silent = outbox.silent.lock().unwrap().values().copied().collect::<Vec<_>>();
         assert_eq!(silent, [1]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = outbox(folder.path(), false);
+        let day = "2026-11-22".parse().unwrap();
+        let put = |domain| outbox.put(day, domain, &places(&["https://r.example/"]), b"x").unwrap();
+        assert_eq!(put("a.example"), 1);
+        let octets = waiting_in(folder.path())[0].metadata().unwrap().len();
+        let left = Room { files: MAX_WAITING.files - 1, octets: MAX_WAITING.octets - octets };
+        assert_eq!(MAX_WAITING.without(&waiting_in(folder.path())), left);
+        let cases = [
+            ("files", Room { files: 0, octets: u64::MAX }, 0),
+            ("octets", Room { files: 1, octets: octets - 1 }, 0),
+            ("just", Room { files: 1, octets }, 1),
+        ];
+        for (name, room, expected) in cases {
+            *outbox.room.lock().unwrap() = Some(room);
+            assert_eq!(put("b.example"), expected, "{name}");
+        }
+        assert_eq!(put("c.example"), 0, "the room is taken");
+        assert_eq!(names(folder.path()).len(), 2, "what waits stays");
     }
 }
