@@ -357,7 +357,7 @@ fn reports(
         let (dir, names) = (config.tls_report_dir(), resolver(config)?);
         let outbox = Outbox::new(dir.join("post"), names.clone(), own.post_to_private)?;
         let settings = own.reports;
-        let sender = tls::send::Sender { dir, settings, host, resolver: names, outbox };
+        let sender = tls::send::Sender::new(dir, settings, host, names, outbox);
         tasks.push(tokio::spawn(daily::run(sender, Arc::clone(gateway), stop.clone())));
     }
     Ok(tasks)

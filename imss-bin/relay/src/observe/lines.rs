@@ -55,7 +55,7 @@ impl DailyLines {
         let (sender, receiver) = sync_channel(WAITING_LINES);
         let lost = Arc::new(AtomicU64::new(0));
         let (dir, told) = (dir.to_owned(), Arc::clone(&lost));
-        let writer = Writer { dir, prefix, max_bytes, file: None, lost: told };
+        let writer = Writer { dir, prefix, max_bytes, file: None, full: None, lost: told };
         let thread = std::thread::Builder::new()
             .name(format!("log-{prefix}"))
             .spawn(move || writer.run(&receiver))?;
@@ -111,6 +111,8 @@ struct Writer {
     prefix: &'static str,
     max_bytes: u64,
     file: Option<(Date, File)>,
+    /// The day that was last said to be full.
+    full: Option<Date>,
     lost: Arc<AtomicU64>,
 }
 
@@ -159,10 +161,17 @@ impl Writer {
         if let Err(error) = written {
             self.file = None;
             self.lost.fetch_add(batch.lines, Ordering::Relaxed);
-            tracing::error!(log = self.prefix, lines = batch.lines, %error, "log lines lost");
+            if self.is_news(day, error.kind()) {
+                tracing::error!(log = self.prefix, lines = batch.lines, %error, "log lines lost");
+            }
         }
         batch.bytes.clear();
         batch.lines = 0;
+    }
+
+    /// Whether an error is to be said: that a day is full is said once.
+    fn is_news(&mut self, day: Date, kind: io::ErrorKind) -> bool {
+        kind != io::ErrorKind::FileTooLarge || self.full.replace(day) != Some(day)
     }
 
     fn file_for(&mut self, day: Date) -> io::Result<&File> {
@@ -228,6 +237,25 @@ mod tests {
         assert_eq!(log.lost(), 2);
         let text = std::fs::read_to_string(dir.path().join("mail-1970-01-01.jsonl")).unwrap();
         assert_eq!(text, "line\nline\n");
+    }
+
+    #[test]
+    fn a_full_day_is_said_once() {
+        let lost = Arc::new(AtomicU64::new(0));
+        let (dir, prefix) = (PathBuf::new(), "mail");
+        let mut writer = Writer { dir, prefix, max_bytes: 10, file: None, full: None, lost };
+        let (full, other) = (io::ErrorKind::FileTooLarge, io::ErrorKind::StorageFull);
+        let cases = [
+            ("full", 0, full, true),
+            ("still full", 0, full, false),
+            ("another error", 0, other, true),
+            ("another error again", 0, other, true),
+            ("the next day", 86_400_000, full, true),
+            ("the next day, later", 86_400_000, full, false),
+        ];
+        for (name, unix_millis, kind, expected) in cases {
+            assert_eq!(writer.is_news(day_of(unix_millis), kind), expected, "{name}");
+        }
     }
 
     #[test]

@@ -165,8 +165,8 @@ fn by_tlsa(found: Tlsa, host: &str, level: TlsLevel) -> Option<Judged> {
     let unusable = "none of the TLSA records can be used";
     Some(match found {
         Tlsa::Usable(associations) => {
-            let lines = associations.iter().map(ToString::to_string).collect();
-            let policy = SeenPolicy { kind: PolicyKind::Tlsa, lines, hosts: Vec::new() };
+            let lines = associations.iter().map(ToString::to_string);
+            let policy = SeenPolicy::new(PolicyKind::Tlsa, lines, []);
             (Ok(Need::Dane(associations)), Some(About { policy, trouble: None }))
         }
         Tlsa::Unusable if level == TlsLevel::DaneOnly => {

@@ -2,7 +2,8 @@
 //!
 //! In: `DIR/PREFIX-YYYY-MM-DD.jsonl`, one line per event (UTC). Out: for each ended day one call to send;
 //! when that is done, the day's file goes. It is looked for such days at the start and every hour. A day
-//! that cannot be sent now waits, and who sends says how long.
+//! that cannot be sent now waits, and who sends says how long; one that fails is tried for `MAX_WAIT_DAYS`
+//! days.
 //!
 //! Bounded: a day's file grows to `MAX_DAY_BYTES`; what comes after is not counted, and said in the log.
 
@@ -15,6 +16,7 @@ use imss_core::envelope::{ForwardPath, Syntax};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
@@ -25,7 +27,7 @@ use crate::spool::Accepted;
 const PAUSE: Duration = Duration::from_secs(3_600);
 /// Octets of one day's events.
 const MAX_DAY_BYTES: u64 = 512 << 20;
-/// Days a report waits for name servers.
+/// Days a report waits for name servers, and a day that cannot be sent is tried.
 pub(crate) const MAX_WAIT_DAYS: i32 = 3;
 
 /// One kind of reports.
@@ -41,7 +43,7 @@ pub(crate) trait Daily: Send + Sync {
     /// Sends the reports on one day; `waited` days ago it ended.
     fn send(
         &self,
-        gateway: &Gateway,
+        gateway: &Arc<Gateway>,
         day: Date,
         path: &Path,
         waited: i32,
@@ -70,6 +72,7 @@ pub(crate) fn open(dir: &Path, prefix: &'static str) -> std::io::Result<DailyLin
 /// Sends what is due, now and every hour, until `stop`.
 pub(crate) async fn run<D: Daily>(daily: D, gateway: Arc<Gateway>, stop: CancellationToken) {
     let mut clock = tokio::time::interval(PAUSE);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -82,24 +85,33 @@ pub(crate) async fn run<D: Daily>(daily: D, gateway: Arc<Gateway>, stop: Cancell
     }
 }
 
-async fn round<D: Daily>(daily: &D, gateway: &Gateway) {
+async fn round<D: Daily>(daily: &D, gateway: &Arc<Gateway>) {
     let today = Timestamp::now().to_zoned(TimeZone::UTC).date();
     for (day, path) in ended(daily.dir(), D::PREFIX, today) {
         let waited = (today - day).get_days();
         let sent = daily.send(gateway, day, &path, waited).await;
-        let sent = sent.and_then(|sent| match sent {
-            Sent::Done(_) => std::fs::remove_file(&path).map(|()| sent),
-            Sent::Later => Ok(sent),
-        });
+        let is_over = is_over(&sent, waited);
         match sent {
             Ok(Sent::Done(reports)) => {
                 tracing::info!(%day, reports, "{} are on their way", D::WHAT);
             }
             Ok(Sent::Later) => tracing::info!(%day, "{} wait for name servers", D::WHAT),
-            Err(error) => tracing::error!(%day, %error, "{} were not sent", D::WHAT),
+            Err(error) => tracing::error!(%day, %error, is_over, "{} were not sent", D::WHAT),
+        }
+        if is_over && let Err(error) = std::fs::remove_file(&path) {
+            tracing::error!(%error, path = %path.display(), "a day of {} stays", D::WHAT);
         }
     }
     daily.tend().await;
+}
+
+/// Whether a day needs no more tries.
+fn is_over(sent: &std::io::Result<Sent>, waited: i32) -> bool {
+    match sent {
+        Ok(Sent::Done(_)) => true,
+        Ok(Sent::Later) => false,
+        Err(_) => waited >= MAX_WAIT_DAYS,
+    }
 }
 
 /// Hands messages to the queue, all or none.
@@ -161,6 +173,20 @@ mod tests {
         for (uri, expected) in cases {
             let found = mailbox(uri).map(|path| path.to_string());
             assert_eq!(found.as_deref(), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn tries_end() {
+        let failed = || Err(std::io::Error::other("x"));
+        let cases = [
+            ("sent", Ok(Sent::Done(0)), 1, true),
+            ("waits", Ok(Sent::Later), 1, false),
+            ("fails at first", failed(), 1, false),
+            ("fails for days", failed(), MAX_WAIT_DAYS, true),
+        ];
+        for (name, sent, waited, expected) in cases {
+            assert_eq!(is_over(&sent, waited), expected, "{name}");
         }
     }
 

@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 /// Characters of a reason that are kept.
 const MAX_REASON: usize = 200;
+/// Lines and hosts of a policy that are kept.
+pub(super) const MAX_LINES: usize = 20;
+/// Octets of one of them.
+const MAX_LINE: usize = 255;
 
 /// Who is told about sessions.
 pub trait TlsObserver: Send + Sync {
@@ -107,6 +111,24 @@ pub enum TroubleKind {
 }
 
 impl SeenPolicy {
+    /// A policy, of which the first lines and hosts are kept, up to a length.
+    #[must_use]
+    pub fn new(
+        kind: PolicyKind,
+        lines: impl IntoIterator<Item = String>,
+        hosts: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let cut = |mut text: String| {
+            text.truncate(text.floor_char_boundary(MAX_LINE));
+            text
+        };
+        Self {
+            kind,
+            lines: lines.into_iter().take(MAX_LINES).map(cut).collect(),
+            hosts: hosts.into_iter().take(MAX_LINES).map(cut).collect(),
+        }
+    }
+
     /// No policy.
     #[must_use]
     pub fn none() -> Self {
@@ -212,6 +234,15 @@ mod tests {
         }
         let closed = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(Trouble::of_handshake(&closed).kind, TroubleKind::ValidationFailure);
+    }
+
+    #[test]
+    fn policies_are_bounded() {
+        let long = || vec!["\u{e4}".repeat(1_000); 1_000];
+        let policy = SeenPolicy::new(PolicyKind::Tlsa, long(), long());
+        for kept in [policy.lines, policy.hosts] {
+            assert_eq!(kept, vec!["\u{e4}".repeat(127); MAX_LINES]);
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::seen::{PolicyKind, SeenPolicy, Trouble, TroubleKind, kind_of, tls_error};
+use super::seen::{MAX_LINES, PolicyKind, SeenPolicy, Trouble, TroubleKind, kind_of, tls_error};
 use crate::ids::unix_millis;
 
 /// Octets of a policy (RFC 8461 §3.2 asks for at least 64 KiB).
@@ -282,9 +282,11 @@ impl Policy {
             Mode::None => "none",
         };
         let mut lines = vec!["version: STSv1".to_owned(), format!("mode: {mode}")];
-        lines.extend(self.mx.iter().map(|mx| format!("mx: {mx}")));
+        // As many hosts as leave room for the last line.
+        lines
+            .extend(self.mx.iter().take(MAX_LINES.saturating_sub(3)).map(|mx| format!("mx: {mx}")));
         lines.push(format!("max_age: {}", self.max_age));
-        SeenPolicy { kind: PolicyKind::Sts, lines, hosts: self.mx.clone() }
+        SeenPolicy::new(PolicyKind::Sts, lines, self.mx.iter().cloned())
     }
 
     /// Whether `host` may take mail (RFC 8461 §4.1).
@@ -393,6 +395,16 @@ mod tests {
         for (name, host, expected) in cases {
             assert_eq!(policy.allows(host), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn policies_in_reports_are_bounded() {
+        let hosts = format!("mx: {}.example\n", "a".repeat(500)).repeat(MAX_HOSTS);
+        let text = format!("version: STSv1\nmode: enforce\n{hosts}max_age: 7\n");
+        let seen = Policy::parse(&text).unwrap().seen();
+        assert_eq!((seen.lines.len(), seen.hosts.len()), (MAX_LINES, MAX_LINES));
+        assert_eq!(seen.lines.last().map(String::as_str), Some("max_age: 7"));
+        assert!(seen.lines.iter().chain(&seen.hosts).all(|line| line.len() <= 255));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use imss_core::envelope::ForwardPath;
 use imss_scan::auth::client::AuthClient;
@@ -39,7 +40,7 @@ impl Daily for Sender {
 
     async fn send(
         &self,
-        gateway: &Gateway,
+        gateway: &Arc<Gateway>,
         day: Date,
         path: &Path,
         waited: i32,

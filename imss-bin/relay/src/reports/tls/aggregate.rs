@@ -8,11 +8,8 @@ use mail_auth::report::tlsrpt::{
 };
 use serde_json::Value;
 
-use super::{MAX_DOMAINS, MAX_POLICIES, MAX_ROWS};
+use super::{MAX_DOMAINS, MAX_LINE, MAX_POLICIES, MAX_ROWS};
 use crate::outbound::tls::seen::{PolicyKind, SeenFailure, SeenPolicy, SeenSession, TroubleKind};
-
-/// Octets of a line at most; longer ones are not ours.
-const MAX_LINE: usize = 64 << 10;
 
 /// What was seen of one domain on one day.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@
 //! report twice with the same ID, which receivers drop.
 
 pub(crate) mod aggregate;
+pub(crate) mod outside;
 pub(crate) mod post;
 pub(crate) mod record;
 pub(crate) mod send;
@@ -27,6 +28,8 @@ pub(crate) const MAX_DOMAINS: usize = 20_000;
 pub(crate) const MAX_POLICIES: usize = 20;
 /// Kinds of failures of one policy.
 pub(crate) const MAX_ROWS: usize = 500;
+/// Octets of the line of a session; longer ones are not counted.
+pub(crate) const MAX_LINE: usize = 64 << 10;
 /// The start of the names of the days' files.
 pub(crate) const PREFIX: &str = "session";
 
@@ -54,7 +57,15 @@ impl TlsCounts {
 impl TlsObserver for TlsCounts {
     fn session(&self, seen: SeenSession) {
         match serde_json::to_vec(&seen) {
-            Ok(line) => self.lines.append(unix_millis(), line),
+            Ok(line) if line.len() <= MAX_LINE => self.lines.append(unix_millis(), line),
+            Ok(line) => {
+                let octets = line.len();
+                tracing::warn!(
+                    domain = seen.domain,
+                    octets,
+                    "a session is too long for TLS reports"
+                );
+            }
             Err(error) => tracing::error!(%error, "a session is not counted for TLS reports"),
         }
     }

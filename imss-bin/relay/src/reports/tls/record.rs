@@ -11,8 +11,10 @@ use imss_core::envelope::ForwardPath;
 
 use crate::reports::daily::mailbox;
 
-/// Places that get a report, of each kind.
-const MAX_PLACES: usize = 10;
+/// Mailboxes that get a report.
+const MAX_MAIL: usize = 10;
+/// HTTPS addresses that get a report.
+const MAX_HTTPS: usize = 2;
 
 /// Where reports go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,8 +69,8 @@ fn parse(text: &[u8]) -> Option<Places> {
             }
         }
     }
-    places.mail.truncate(MAX_PLACES);
-    places.https.truncate(MAX_PLACES);
+    places.mail.truncate(MAX_MAIL);
+    places.https.truncate(MAX_HTTPS);
     Some(places)
 }
 
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn records() {
         type Row<'a> = (&'a str, &'a str, &'a [&'a str], &'a [&'a str]);
-        let cases: [Row<'_>; 9] = [
+        let cases: [Row<'_>; 10] = [
             ("mail", "v=TLSRPTv1; rua=mailto:r@example.com", &["r@example.com"], &[]),
             ("no spaces", "v=TLSRPTv1;rua=mailto:r@example.com;", &["r@example.com"], &[]),
             ("https", "v=TLSRPTv1; rua=https://r.example/v1", &[], &["https://r.example/v1"]),
@@ -88,6 +90,12 @@ mod tests {
                 "v=TLSRPTv1; rua=mailto:a@x.example, https://y.example/,MAILTO:a@x.example",
                 &["a@x.example"],
                 &["https://y.example/"],
+            ),
+            (
+                "more than are followed",
+                "v=TLSRPTv1; rua=https://a.example/,https://b.example/,https://c.example/",
+                &[],
+                &["https://a.example/", "https://b.example/"],
             ),
             ("clear text", "v=TLSRPTv1; rua=http://r.example/", &[], &[]),
             ("another scheme", "v=TLSRPTv1; rua=ftp://r.example/", &[], &[]),

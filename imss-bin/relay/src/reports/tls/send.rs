@@ -9,12 +9,16 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hickory_resolver::TokioResolver;
 use jiff::civil::Date;
 use mail_auth::report::tlsrpt::TlsReport;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 
 use super::PREFIX;
 use super::aggregate::{Day, Reporter, add_up, json};
@@ -27,14 +31,26 @@ use crate::spool::Accepted;
 
 /// Octets of one packed report at most.
 const MAX_PACKED: usize = 10 << 20;
+/// Domains whose reports are made and submitted together.
+const AT_ONCE: usize = 100;
+/// Domains that are looked up at the same time.
+const LOOK_UPS: usize = 64;
+/// For one of them.
+const LOOK_UP_TIME: Duration = Duration::from_secs(15);
 
 /// Who sends, and from where.
 pub(crate) struct Sender {
-    pub(crate) dir: PathBuf,
-    pub(crate) settings: ReportSettings,
-    pub(crate) host: String,
-    pub(crate) resolver: TokioResolver,
-    pub(crate) outbox: Outbox,
+    dir: PathBuf,
+    resolver: TokioResolver,
+    maker: Arc<Maker>,
+    progress: Progress,
+}
+
+/// Who makes reports: packs, signs, keeps.
+struct Maker {
+    settings: ReportSettings,
+    host: String,
+    outbox: Outbox,
 }
 
 impl Daily for Sender {
@@ -47,7 +63,7 @@ impl Daily for Sender {
 
     async fn send(
         &self,
-        gateway: &Gateway,
+        gateway: &Arc<Gateway>,
         day: Date,
         path: &Path,
         waited: i32,
@@ -55,7 +71,8 @@ impl Daily for Sender {
         let file = path.to_owned();
         let read = move || add_up(BufReader::new(File::open(file)?));
         let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?;
-        let (days, skipped) = read?;
+        let (mut days, skipped) = read?;
+        self.progress.skip(day, &mut days);
         if skipped > 0 {
             tracing::warn!(%day, skipped, "sessions are left out of TLS reports");
         }
@@ -66,27 +83,22 @@ impl Daily for Sender {
         if silent > 0 {
             tracing::warn!(%day, domains = silent, "nobody says where their TLS reports may go");
         }
-        let (mut messages, mut posts) = (Vec::new(), 0_usize);
-        for (domain, places) in places {
-            let Some(seen) = days.get(&domain) else { continue };
-            match self.report(day, &domain, seen) {
-                Ok(report) => {
-                    messages.extend(self.message(gateway, &domain, &places, &report)?);
-                    posts = posts.saturating_add(self.outbox.put(
-                        day,
-                        &domain,
-                        &places,
-                        &report.packed,
-                    )?);
-                }
-                Err(error) => tracing::error!(%day, domain, %error, "no TLS report"),
-            }
+        let (days, mut sent, mut rest) = (Arc::new(days), 0_usize, places.into_iter());
+        loop {
+            let part: Vec<(String, Places)> = rest.by_ref().take(AT_ONCE).collect();
+            let Some((last, _)) = part.last().cloned() else { return Ok(Sent::Done(sent)) };
+            let (maker, to, days) = (self.maker.clone(), Arc::clone(gateway), Arc::clone(&days));
+            // Packing, signing and files are nothing for a thread of the network.
+            let make = move || maker.make(&to, day, &days, &part);
+            let made = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?;
+            let mailed = submit(gateway, made.0).await?;
+            sent = sent.saturating_add(mailed).saturating_add(made.1);
+            self.progress.reached(day, last);
         }
-        Ok(Sent::Done(submit(gateway, messages).await?.saturating_add(posts)))
     }
 
     async fn tend(&self) {
-        self.outbox.post().await;
+        self.maker.outbox.post().await;
     }
 }
 
@@ -97,17 +109,86 @@ struct Packed {
 }
 
 impl Sender {
+    /// Sends what lies in `dir` in the name of `host`.
+    pub(crate) fn new(
+        dir: PathBuf,
+        settings: ReportSettings,
+        host: String,
+        resolver: TokioResolver,
+        outbox: Outbox,
+    ) -> Self {
+        let maker = Arc::new(Maker { settings, host, outbox });
+        Self { dir, resolver, maker, progress: Progress::default() }
+    }
+
     /// Where reports are wanted, and for how many domains that could not be found out.
     async fn places(&self, days: &BTreeMap<String, Day>) -> (Vec<(String, Places)>, usize) {
         let (mut found, mut silent) = (Vec::new(), 0_usize);
-        for domain in days.keys() {
-            match look(&self.resolver, domain).await {
-                Some(places) if places == Places::default() => {}
-                Some(places) => found.push((domain.clone(), places)),
-                None => silent = silent.saturating_add(1),
+        let mut take = |done: Result<(String, Option<Places>), JoinError>| match done {
+            Ok((_, Some(places))) if places == Places::default() => {}
+            Ok((domain, Some(places))) => found.push((domain, places)),
+            Ok((_, None)) | Err(_) => silent = silent.saturating_add(1),
+        };
+        let mut running = JoinSet::new();
+        for domain in days.keys().cloned() {
+            if running.len() >= LOOK_UPS
+                && let Some(done) = running.join_next().await
+            {
+                take(done);
+            }
+            let resolver = self.resolver.clone();
+            running.spawn(async move {
+                let places = timeout(LOOK_UP_TIME, look(&resolver, &domain)).await;
+                (domain, places.ok().flatten())
+            });
+        }
+        while let Some(done) = running.join_next().await {
+            take(done);
+        }
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+        (found, silent)
+    }
+}
+
+impl Maker {
+    /// The mails to some domains, signed, and how many reports wait to be posted.
+    fn make(
+        &self,
+        gateway: &Gateway,
+        day: Date,
+        days: &BTreeMap<String, Day>,
+        places: &[(String, Places)],
+    ) -> (Vec<Accepted>, usize) {
+        let (mut messages, mut posts) = (Vec::new(), 0_usize);
+        for (domain, places) in places {
+            let Some(seen) = days.get(domain) else { continue };
+            // What fails for one domain is no matter of the others.
+            match self.one(gateway, day, domain, seen, places) {
+                Ok((message, posted)) => {
+                    messages.extend(message);
+                    posts = posts.saturating_add(posted);
+                }
+                Err(error) => tracing::error!(%day, domain, %error, "no TLS report"),
             }
         }
-        (found, silent)
+        (messages, posts)
+    }
+
+    /// The report on one domain: the mail, if one is wanted, and how many wait to be posted.
+    fn one(
+        &self,
+        gateway: &Gateway,
+        day: Date,
+        domain: &str,
+        seen: &Day,
+        places: &Places,
+    ) -> std::io::Result<(Option<Accepted>, usize)> {
+        let report = self.report(day, domain, seen)?;
+        let posted = self.outbox.put(day, domain, places, &report.packed).unwrap_or_else(|error| {
+            tracing::error!(%day, domain, %error, "a TLS report is not posted");
+            0
+        });
+        Ok((self.message(gateway, domain, places, &report)?, posted))
     }
 
     fn report(&self, day: Date, domain: &str, seen: &Day) -> std::io::Result<Packed> {
@@ -147,5 +228,46 @@ impl Sender {
         let from = self.settings.from.as_str();
         report.write_rfc5322_from_bytes(domain, &self.host, from, to, packed, &mut mail)?;
         Ok(Some(gateway.own_message(places.mail.clone(), mail, "TLS report")))
+    }
+}
+
+/// How far a day has come, while the process lives: what is on its way is not sent again when a later
+/// part of the day fails.
+#[derive(Debug, Default)]
+struct Progress(Mutex<Option<(Date, String)>>);
+
+impl Progress {
+    /// Takes from `days` what is done.
+    fn skip(&self, day: Date, days: &mut BTreeMap<String, Day>) {
+        let reached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, last)) = reached.as_ref().filter(|(of, _)| *of == day) {
+            days.retain(|domain, _| domain > last);
+        }
+    }
+
+    /// All domains up to `last` are done.
+    fn reached(&self, day: Date, last: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((day, last));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_is_not_sent_again() {
+        let [day, next] = ["2026-11-22", "2026-11-23"].map(|day| day.parse::<Date>().unwrap());
+        let left = |progress: &Progress, day| {
+            let all = ["a.example", "b.example", "c.example"];
+            let mut days = all.map(|domain| (domain.to_owned(), Day::default())).into();
+            progress.skip(day, &mut days);
+            days.into_keys().collect::<Vec<_>>()
+        };
+        let progress = Progress::default();
+        assert_eq!(left(&progress, day).len(), 3);
+        progress.reached(day, "b.example".to_owned());
+        assert_eq!(left(&progress, day), ["c.example"]);
+        assert_eq!(left(&progress, next).len(), 3);
     }
 }

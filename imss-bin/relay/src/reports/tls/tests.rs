@@ -2,9 +2,11 @@ use mail_auth::report::tlsrpt::{PolicyType, ResultType, TlsReport};
 use serde_json::Value;
 
 use super::aggregate::{Reporter, add_up, json};
-use super::{MAX_POLICIES, MAX_ROWS};
+use super::{MAX_LINE, MAX_POLICIES, MAX_ROWS, PREFIX, TlsCounts};
+use crate::ids::unix_millis;
+use crate::observe::lines::DailyLines;
 use crate::outbound::tls::seen::{
-    PolicyKind, SeenFailure, SeenPolicy, SeenSession, Trouble, TroubleKind,
+    PolicyKind, SeenFailure, SeenPolicy, SeenSession, TlsObserver, Trouble, TroubleKind,
 };
 
 fn failure(host: &str, kind: TroubleKind) -> SeenFailure {
@@ -118,4 +120,18 @@ fn a_day_is_bounded() {
     assert_eq!(report.policies[0].failure_details.len(), MAX_ROWS);
     let sum = usize::try_from(report.policies[0].summary.total_failure).unwrap();
     assert_eq!(sum, MAX_ROWS + 5, "the sum knows them all");
+}
+
+#[test]
+fn long_sessions_are_not_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let counts = TlsCounts::open(folder.path()).unwrap();
+    for octets in [MAX_LINE, 1] {
+        let policy = SeenPolicy { lines: vec!["x".repeat(octets)], ..SeenPolicy::none() };
+        let domain = "a.example".to_owned();
+        counts.session(SeenSession { domain, policy, failure: None });
+    }
+    counts.sync();
+    let file = DailyLines::file_of(folder.path(), PREFIX, unix_millis());
+    assert_eq!(std::fs::read_to_string(file).unwrap().lines().count(), 1);
 }
