@@ -1,9 +1,9 @@
 //! Makes a copy legal before it is signed (RFC 6376 §5.3): what is signed is what leaves.
 //!
 //! In: a copy. Out: its rope with what had to be encoded anew, or nothing to do. Over-long lines are
-//! always seen to; octets above 127 if the settings say so, for servers without 8BITMIME. A copy that is
-//! too large stays as it is; should a server need it otherwise, its signature breaks there, with a line
-//! in the log.
+//! always seen to, and octets above 127 in header fields unless the message came with SMTPUTF8; those in
+//! bodies if the settings say so, for servers without 8BITMIME. A copy that is too large stays as it is;
+//! should a server need it otherwise, its signature breaks there, with a line in the log.
 //!
 //! One message is encoded at a time: that bounds the memory.
 
@@ -23,24 +23,32 @@ const MAX_BYTES: u64 = 32 << 20;
 /// What is done before signing.
 #[derive(Debug)]
 pub(super) struct Lawful {
-    wire: Wire,
+    seven_bit: bool,
     one_at_a_time: Mutex<()>,
 }
 
 impl Lawful {
-    /// Encodes everything in seven bits, or only what has too long lines.
+    /// Encodes all of our mail in seven bits, or only what has to be.
     pub(super) fn new(seven_bit: bool) -> Self {
-        let wire = if seven_bit { Wire::SevenBit } else { Wire::EightBit };
-        Self { wire, one_at_a_time: Mutex::default() }
+        Self { seven_bit, one_at_a_time: Mutex::default() }
     }
 
-    /// The rope of `content` made legal; `None` if it is that.
-    pub(super) fn rope(&self, content: Content) -> std::io::Result<Option<Rope>> {
+    /// What our mail may have when it is signed; `smtputf8` says whether it came with SMTPUTF8.
+    pub(super) fn wire(&self, smtputf8: bool) -> Wire {
+        match (self.seven_bit, smtputf8) {
+            (true, _) => Wire::SevenBit,
+            (false, false) => Wire::AsciiHeader,
+            (false, true) => Wire::EightBit,
+        }
+    }
+
+    /// The rope of `content` made legal for `wire`; `None` if it is that.
+    pub(super) fn rope(&self, content: Content, wire: Wire) -> std::io::Result<Option<Rope>> {
         let mut survey = Survey::default();
         for chunk in content.chunks() {
             survey.push(&chunk?);
         }
-        if !needs(survey, self.wire) || content.len() > MAX_BYTES {
+        if !needs(survey, wire) || content.len() > MAX_BYTES {
             return Ok(None);
         }
         let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +57,7 @@ impl Lawful {
             raw.extend_from_slice(&chunk?);
         }
         let raw = Bytes::from(raw);
-        let legal = legal(&Message::parse(raw.clone(), &Limits::default()), self.wire).octets;
+        let legal = legal(&Message::parse(raw.clone(), &Limits::default()), wire).octets;
         Ok((legal != raw).then(|| spliced(&content.rope, &raw, &legal)))
     }
 }
@@ -67,7 +75,12 @@ pub(super) fn own(message: Vec<u8>) -> Bytes {
 }
 
 fn needs(survey: Survey, wire: Wire) -> bool {
-    survey.has_long_lines() || (wire == Wire::SevenBit && survey.is_eight_bit())
+    survey.has_long_lines()
+        || match wire {
+            Wire::EightBit => false,
+            Wire::AsciiHeader => survey.has_eight_bit_header(),
+            Wire::SevenBit => survey.is_eight_bit(),
+        }
 }
 
 /// `rope`, whose octets are `before`, as `after`: what both begin and end with stays the same pieces.
@@ -155,7 +168,8 @@ mod tests {
             let octets = Bytes::copy_from_slice(raw.as_bytes());
             let rope = Rope::original(raw.len() as u64);
             let content = Content { body: Body::Memory(octets.clone()), rope };
-            let made = Lawful::new(seven_bit).rope(content).unwrap();
+            let lawful = Lawful::new(seven_bit);
+            let made = lawful.rope(content, lawful.wire(false)).unwrap();
             assert_eq!(made.is_some(), changes, "{name}");
             if let Some(rope) = made {
                 let text = String::from_utf8(rope.to_bytes(&octets)).unwrap();
@@ -163,6 +177,27 @@ mod tests {
                 assert!(text.contains("Content-Transfer-Encoding: quoted-printable"), "{name}");
                 assert!(text.is_ascii(), "{name}");
             }
+        }
+    }
+
+    /// What a server without SMTPUTF8 would need is done before the signature covers it.
+    #[test]
+    fn fields_are_ascii_before_they_are_signed() {
+        let raw = "From: René <r@x.example>\r\nSubject: Voilà\r\n\r\nVoilà\r\n";
+        for (name, smtputf8, fields) in [
+            ("undeclared", false, "From: =?UTF-8?B?UmVuw6k=?= <r@x.example>"),
+            ("declared", true, "From: René <r@x.example>"),
+        ] {
+            let octets = Bytes::from_static(raw.as_bytes());
+            let rope = Rope::original(octets.len() as u64);
+            let content = Content { body: Body::Memory(octets.clone()), rope: rope.clone() };
+            let lawful = Lawful::new(false);
+            let made = lawful.rope(content, lawful.wire(smtputf8)).unwrap();
+            let text = String::from_utf8(made.unwrap_or(rope).to_bytes(&octets)).unwrap();
+            assert!(text.starts_with(fields), "{name}: {text}");
+            assert!(text.ends_with("\r\n\r\nVoilà\r\n"), "{name}: {text}");
+            let (header, _) = text.split_once("\r\n\r\n").unwrap();
+            assert_eq!(header.is_ascii(), !smtputf8, "{name}: {text}");
         }
     }
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imss_core::authentication::{AuthFacts, DomainPattern, domain_of};
+use imss_core::edit::legal::Wire;
 use imss_core::edit::{Piece, Rope};
 use imss_core::envelope::{Client, ForwardPath, ReversePath};
 use imss_core::limits::Limits;
@@ -217,6 +218,7 @@ impl Border {
         }
         let (border, marks) = (Arc::clone(self), marks.clone());
         let (body, id) = (received.body.clone(), received.id);
+        let wire = self.lawful.wire(received.envelope.parameters.smtputf8);
         let unsigned = copies.clone();
         let sums = move || {
             let mut copies = copies;
@@ -228,7 +230,7 @@ impl Border {
                 let made = if seals {
                     border.sealed(&body, &copy.rope, &marks)
                 } else {
-                    border.stamped(&body, &copy.rope)
+                    border.stamped(&body, &copy.rope, wire)
                 };
                 match made {
                     Ok(rope) => copy.rope = rope,
@@ -255,7 +257,7 @@ impl Border {
             return message;
         }
         let rope = Rope::original(u64::try_from(message.len()).unwrap_or(u64::MAX));
-        match self.stamped(&Body::Memory(message.clone()), &rope) {
+        match self.stamped(&Body::Memory(message.clone()), &rope, Wire::SevenBit) {
             Ok(rope) => rope.to_bytes(&message).into(),
             Err(error) => {
                 tracing::error!(%error, "a message of our own goes without signature");
@@ -264,8 +266,8 @@ impl Border {
         }
     }
 
-    /// A copy with the signatures of the author's domain.
-    fn stamped(&self, body: &Body, rope: &Rope) -> Result<Rope, SignError> {
+    /// A copy with the signatures of the author's domain, made legal for `wire` first.
+    fn stamped(&self, body: &Body, rope: &Rope, wire: Wire) -> Result<Rope, SignError> {
         let content = Content { body: body.clone(), rope: rope.clone() };
         let mut sections = Sections::read(&content)?;
         let now = now();
@@ -274,7 +276,7 @@ impl Border {
         if keys.is_empty() {
             return Ok(rope.clone());
         }
-        let lawful = self.lawful.rope(content)?;
+        let lawful = self.lawful.rope(content, wire)?;
         if let Some(rope) = &lawful {
             sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
         }
@@ -291,7 +293,7 @@ impl Border {
             return Ok(rope.clone());
         };
         let content = Content { body: body.clone(), rope: rope.clone() };
-        let lawful = self.lawful.rope(content)?;
+        let lawful = self.lawful.rope(content, Wire::EightBit)?;
         let rope = lawful.as_ref().unwrap_or(rope);
         let sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
         Ok(on_top(arc::fields(key, &sections, &facts.arc, results, now())?, rope))

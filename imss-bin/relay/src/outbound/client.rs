@@ -206,6 +206,7 @@ impl Outbound {
                     recipients: chosen.collect(),
                     content: &job.content,
                     survey: looked.survey,
+                    signed: looked.signed,
                 };
                 let met = self.exchange(&peer, &mail, plan.mx_of.as_deref(), watch).await;
                 let more = met.iter().any(|met| matches!(met.fate, Fate::Accepted(_)))
