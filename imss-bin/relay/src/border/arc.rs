@@ -55,6 +55,11 @@ pub(super) fn fields(
     ])
 }
 
+/// Whether there is a next set.
+pub(super) fn goes_on(sections: &Sections, chain: &ArcFact) -> bool {
+    state(sections, chain).is_some()
+}
+
 /// `cv=` and `i=` of the next set, and what its seal covers besides it; `None` if there is none.
 fn state(sections: &Sections, chain: &ArcFact) -> Option<(&'static str, u32, Vec<u8>)> {
     let fields = sections.fields();

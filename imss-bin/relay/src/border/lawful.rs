@@ -2,7 +2,8 @@
 //!
 //! In: a copy. Out: its rope with what had to be encoded anew, or nothing to do. Over-long lines are
 //! always seen to, and octets above 127 in header fields unless the message came with SMTPUTF8; those in
-//! bodies if the settings say so, for servers without 8BITMIME. A copy that is too large stays as it is;
+//! bodies if the settings say so, for servers without 8BITMIME. Mail of others only has its long lines seen
+//! to. What stays as it is when it leaves (`long-lines`) stays so here. A copy that is too large does, too;
 //! should a server need it otherwise, its signature breaks there, with a line in the log.
 //!
 //! One message is encoded at a time: that bounds the memory.
@@ -15,6 +16,7 @@ use imss_core::edit::{Piece, Rope};
 use imss_core::limits::Limits;
 use imss_core::message::Message;
 
+use crate::outbound::Recode;
 use crate::spool::body::Content;
 
 /// Octets of a copy that is still encoded anew: each such copy lies in its record.
@@ -24,25 +26,35 @@ const MAX_BYTES: u64 = 32 << 20;
 #[derive(Debug)]
 pub(super) struct Lawful {
     seven_bit: bool,
+    recode: Recode,
     one_at_a_time: Mutex<()>,
 }
 
 impl Lawful {
-    /// Encodes all of our mail in seven bits, or only what has to be.
-    pub(super) fn new(seven_bit: bool) -> Self {
-        Self { seven_bit, one_at_a_time: Mutex::default() }
+    /// Encodes all of our mail in seven bits, or only what has to be; `recode` is what is done with
+    /// mail that leaves.
+    pub(super) fn new(seven_bit: bool, recode: Recode) -> Self {
+        Self { seven_bit, recode, one_at_a_time: Mutex::default() }
     }
 
-    /// What our mail may have when it is signed; `smtputf8` says whether it came with SMTPUTF8.
-    pub(super) fn wire(&self, smtputf8: bool) -> Wire {
-        match (self.seven_bit, smtputf8) {
-            (true, _) => Wire::SevenBit,
-            (false, false) => Wire::AsciiHeader,
-            (false, true) => Wire::EightBit,
+    /// What our mail may have when it is signed; `smtputf8` says whether it came with SMTPUTF8. `None`:
+    /// it stays as it is.
+    pub(super) fn for_own(&self, smtputf8: bool) -> Option<Wire> {
+        match (self.seven_bit, self.recode, smtputf8) {
+            (true, ..) => Some(Wire::SevenBit),
+            (false, Recode::Never, _) => None,
+            (false, _, false) => Some(Wire::AsciiHeader),
+            (false, _, true) => Some(Wire::EightBit),
         }
     }
 
-    /// The rope of `content` made legal for `wire`; `None` if it is that.
+    /// What mail of others may have when it is sealed. `None`: it stays as it is.
+    pub(super) fn for_others(&self) -> Option<Wire> {
+        (self.recode != Recode::Never).then_some(Wire::EightBit)
+    }
+
+    /// The rope of `content` made legal for `wire`; `None` if it is that, or if it is to go back to its
+    /// sender rather than be changed.
     pub(super) fn rope(&self, content: Content, wire: Wire) -> std::io::Result<Option<Rope>> {
         let mut survey = Survey::default();
         for chunk in content.chunks() {
@@ -57,7 +69,11 @@ impl Lawful {
             raw.extend_from_slice(&chunk?);
         }
         let raw = Bytes::from(raw);
-        let legal = legal(&Message::parse(raw.clone(), &Limits::default()), wire).octets;
+        let legal = legal(&Message::parse(raw.clone(), &Limits::default()), wire);
+        if legal.signed_is_not && self.recode == Recode::RefuseSigned {
+            return Ok(None);
+        }
+        let legal = legal.octets;
         Ok((legal != raw).then(|| spliced(&content.rope, &raw, &legal)))
     }
 }
@@ -168,8 +184,8 @@ mod tests {
             let octets = Bytes::copy_from_slice(raw.as_bytes());
             let rope = Rope::original(raw.len() as u64);
             let content = Content { body: Body::Memory(octets.clone()), rope };
-            let lawful = Lawful::new(seven_bit);
-            let made = lawful.rope(content, lawful.wire(false)).unwrap();
+            let lawful = Lawful::new(seven_bit, Recode::PassSigned);
+            let made = lawful.rope(content, lawful.for_own(false).unwrap()).unwrap();
             assert_eq!(made.is_some(), changes, "{name}");
             if let Some(rope) = made {
                 let text = String::from_utf8(rope.to_bytes(&octets)).unwrap();
@@ -191,8 +207,8 @@ mod tests {
             let octets = Bytes::from_static(raw.as_bytes());
             let rope = Rope::original(octets.len() as u64);
             let content = Content { body: Body::Memory(octets.clone()), rope: rope.clone() };
-            let lawful = Lawful::new(false);
-            let made = lawful.rope(content, lawful.wire(smtputf8)).unwrap();
+            let lawful = Lawful::new(false, Recode::PassSigned);
+            let made = lawful.rope(content, lawful.for_own(smtputf8).unwrap()).unwrap();
             let text = String::from_utf8(made.unwrap_or(rope).to_bytes(&octets)).unwrap();
             assert!(text.starts_with(fields), "{name}: {text}");
             assert!(text.ends_with("\r\n\r\nVoilà\r\n"), "{name}: {text}");

@@ -98,7 +98,7 @@ impl Border {
             srs: config.inbound.relaying.srs.clone(),
             keys: keys?,
             sealer: settings.arc.as_ref().map(load).transpose()?,
-            lawful: Lawful::new(settings.sign_seven_bit),
+            lawful: Lawful::new(settings.sign_seven_bit, config.outbound.recode),
             tags: settings.batv.as_ref().map(Batv::new).transpose()?,
         })
     }
@@ -218,7 +218,11 @@ impl Border {
         }
         let (border, marks) = (Arc::clone(self), marks.clone());
         let (body, id) = (received.body.clone(), received.id);
-        let wire = self.lawful.wire(received.envelope.parameters.smtputf8);
+        let wire = if seals {
+            self.lawful.for_others()
+        } else {
+            self.lawful.for_own(received.envelope.parameters.smtputf8)
+        };
         let unsigned = copies.clone();
         let sums = move || {
             let mut copies = copies;
@@ -228,7 +232,7 @@ impl Border {
                 .filter(|copy| !matches!(copy.destination, Destination::Archive { .. }));
             for copy in leaving {
                 let made = if seals {
-                    border.sealed(&body, &copy.rope, &marks)
+                    border.sealed(&body, &copy.rope, &marks, wire)
                 } else {
                     border.stamped(&body, &copy.rope, wire)
                 };
@@ -257,7 +261,7 @@ impl Border {
             return message;
         }
         let rope = Rope::original(u64::try_from(message.len()).unwrap_or(u64::MAX));
-        match self.stamped(&Body::Memory(message.clone()), &rope, Wire::SevenBit) {
+        match self.stamped(&Body::Memory(message.clone()), &rope, None) {
             Ok(rope) => rope.to_bytes(&message).into(),
             Err(error) => {
                 tracing::error!(%error, "a message of our own goes without signature");
@@ -267,7 +271,7 @@ impl Border {
     }
 
     /// A copy with the signatures of the author's domain, made legal for `wire` first.
-    fn stamped(&self, body: &Body, rope: &Rope, wire: Wire) -> Result<Rope, SignError> {
+    fn stamped(&self, body: &Body, rope: &Rope, wire: Option<Wire>) -> Result<Rope, SignError> {
         let content = Content { body: body.clone(), rope: rope.clone() };
         let mut sections = Sections::read(&content)?;
         let now = now();
@@ -276,7 +280,7 @@ impl Border {
         if keys.is_empty() {
             return Ok(rope.clone());
         }
-        let lawful = self.lawful.rope(content, wire)?;
+        let lawful = wire.map(|wire| self.lawful.rope(content, wire)).transpose()?.flatten();
         if let Some(rope) = &lawful {
             sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
         }
@@ -285,18 +289,42 @@ impl Border {
         Ok(on_top(fields?, lawful.as_ref().unwrap_or(rope)))
     }
 
-    /// A copy with the next set of the ARC chain.
-    fn sealed(&self, body: &Body, rope: &Rope, marks: &Marks) -> Result<Rope, SignError> {
+    /// A copy with the next set of the ARC chain, made legal for `wire` first; the copy as it is if the
+    /// chain gets no set.
+    fn sealed(
+        &self,
+        body: &Body,
+        rope: &Rope,
+        marks: &Marks,
+        wire: Option<Wire>,
+    ) -> Result<Rope, SignError> {
         let (Some(key), Some(results), Some(facts)) =
             (&self.sealer, marks.results.as_deref(), &marks.facts)
         else {
             return Ok(rope.clone());
         };
         let content = Content { body: body.clone(), rope: rope.clone() };
-        let lawful = self.lawful.rope(content, Wire::EightBit)?;
-        let rope = lawful.as_ref().unwrap_or(rope);
-        let sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
-        Ok(on_top(arc::fields(key, &sections, &facts.arc, results, now())?, rope))
+        let mut sections = Sections::read(&content)?;
+        if !arc::goes_on(&sections, &facts.arc) {
+            return Ok(rope.clone());
+        }
+        let lawful = wire.map(|wire| self.lawful.rope(content, wire)).transpose()?.flatten();
+        if let Some(rope) = &lawful {
+            if sections.has_signature() {
+                tracing::warn!(
+                    seal = key.domain,
+                    "a signed message of others has over-long lines and was encoded anew: its \
+                     signatures do not hold any more, our results say what they were worth"
+                );
+            }
+            sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
+        }
+        let fields = arc::fields(key, &sections, &facts.arc, results, now())?;
+        Ok(match lawful {
+            _ if fields.is_empty() => rope.clone(),
+            Some(rope) => on_top(fields, &rope),
+            None => on_top(fields, rope),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 use imss_core::authentication::{ArcFact, AuthResult};
 
 use super::*;
+use crate::outbound::Recode;
 
 fn key(selector: &str, file: &str, author: &str, not_before: u64) -> SigningKey {
     SigningKey {
@@ -155,6 +156,53 @@ fn broken_chains() {
         let b = base64_simd::STANDARD.decode_to_vec(b).unwrap();
         let digest = <sha2::Sha256 as sha2::Digest>::digest(&data);
         public.verify(&digest, &b).unwrap_or_else(|_| panic!("{name}: {seal}"));
+    }
+}
+
+/// Mail of others is encoded anew only if it is sealed, only for its lines, and only if it may be.
+#[test]
+fn others_mail_is_changed_only_for_a_seal() {
+    let long = format!("From: a@b.example\r\n\r\nVoilà {}\r\n", "word ".repeat(500));
+    let short = "From: a@b.example\r\nSubject: é\r\n\r\nVoilà\r\n".to_owned();
+    let signed = format!(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n{}\r\n--b--\r\n",
+        "word ".repeat(500)
+    );
+    let (none, unknown) = (AuthResult::None, AuthResult::TempError);
+    // The message, the chain; whether it is sealed and whether it is encoded anew.
+    let cases = [
+        ("long lines", &long, none, Recode::PassSigned, true, true),
+        ("no set, no change", &long, unknown, Recode::PassSigned, false, false),
+        ("nothing may change", &long, none, Recode::Never, true, false),
+        ("never in seven bits", &short, none, Recode::PassSigned, true, false),
+        ("what goes back stays", &signed, none, Recode::RefuseSigned, true, false),
+    ];
+    for (name, raw, result, recode, sealed, changed) in cases {
+        let border = border(true, recode);
+        let arc = ArcFact { result, ..ArcFact::default() };
+        let facts = Some(AuthFacts { arc, ..AuthFacts::default() });
+        let marks =
+            Marks { results: Some("mx.example; arc=none".to_owned()), facts, remove: vec![] };
+        let octets = Bytes::from(raw.clone());
+        let rope = Rope::original(octets.len() as u64);
+        let wire = border.lawful.for_others();
+        let made = border.sealed(&Body::Memory(octets.clone()), &rope, &marks, wire).unwrap();
+        let text = String::from_utf8(made.to_bytes(&octets)).unwrap();
+        assert_eq!(text.starts_with("ARC-Seal: i=1;"), sealed, "{name}: {text}");
+        assert_eq!(!text.ends_with(raw.as_str()), changed, "{name}: {text}");
+    }
+}
+
+fn border(seven_bit: bool, recode: Recode) -> Border {
+    Border {
+        host: "mx.example".to_owned(),
+        results: true,
+        remove: Vec::new(),
+        srs: None,
+        keys: Vec::new(),
+        sealer: Some(key("seal", "ed25519.pem", "example.com", 0)),
+        lawful: Lawful::new(seven_bit, recode),
+        tags: None,
     }
 }
 
