@@ -33,6 +33,7 @@ pub use self::key::KeyError;
 use self::key::PrivateKey;
 use self::lawful::Lawful;
 use crate::config::{Config, KeySettings};
+use crate::dispatch::Traced;
 use crate::ids::unix_millis;
 use crate::inbound::{Mode, Received, Reply};
 use crate::spool::body::{Body, Content};
@@ -204,12 +205,24 @@ impl Border {
         Ok(())
     }
 
-    /// Signs what leaves.
+    /// What copies may have when they are sealed, or signed; `None`: they stay as they are. So does a copy
+    /// that another mail server makes by our orders: there are none for an encoding, and its own client
+    /// encodes what it must.
+    fn wire(&self, seals: bool, smtputf8: bool, traced: Traced) -> Option<Wire> {
+        match (traced, seals) {
+            (Traced::ByOther, _) => None,
+            (Traced::ByUs, true) => self.lawful.for_others(),
+            (Traced::ByUs, false) => self.lawful.for_own(smtputf8),
+        }
+    }
+
+    /// Signs what leaves, from here or from the mail server that keeps it.
     pub(crate) async fn signed(
         self: &Arc<Self>,
         received: &Received,
         marks: &Marks,
         copies: Vec<CopyRecord>,
+        traced: Traced,
     ) -> Vec<CopyRecord> {
         let outside = self.is_outside(received);
         let seals = outside && self.sealer.is_some() && marks.facts.is_some();
@@ -218,11 +231,7 @@ impl Border {
         }
         let (border, marks) = (Arc::clone(self), marks.clone());
         let (body, id) = (received.body.clone(), received.id);
-        let wire = if seals {
-            self.lawful.for_others()
-        } else {
-            self.lawful.for_own(received.envelope.parameters.smtputf8)
-        };
+        let wire = self.wire(seals, received.envelope.parameters.smtputf8, traced);
         let unsigned = copies.clone();
         let sums = move || {
             let mut copies = copies;

@@ -193,6 +193,23 @@ fn others_mail_is_changed_only_for_a_seal() {
     }
 }
 
+/// A mail server that keeps the message cannot be told to encode it anew.
+#[test]
+fn what_others_keep_is_not_encoded() {
+    let (plain, seven) = (border(false, Recode::PassSigned), border(true, Recode::PassSigned));
+    let cases = [
+        ("ours", &plain, false, false, Traced::ByUs, Some(Wire::AsciiHeader)),
+        ("ours, declared", &plain, false, true, Traced::ByUs, Some(Wire::EightBit)),
+        ("ours, in seven bits", &seven, false, false, Traced::ByUs, Some(Wire::SevenBit)),
+        ("others'", &seven, true, false, Traced::ByUs, Some(Wire::EightBit)),
+        ("ours, kept by a mail server", &seven, false, false, Traced::ByOther, None),
+        ("others', kept by a mail server", &plain, true, false, Traced::ByOther, None),
+    ];
+    for (name, border, seals, smtputf8, traced, expected) in cases {
+        assert_eq!(border.wire(seals, smtputf8, traced), expected, "{name}");
+    }
+}
+
 fn border(seven_bit: bool, recode: Recode) -> Border {
     Border {
         host: "mx.example".to_owned(),
