@@ -170,7 +170,8 @@ impl Fitter {
             }
             return Err(never(
                 (5, 6, 3),
-                "the message has lines that are too long, and is too large to be changed",
+                "the message has lines that are too long or octets that the server does not take, and \
+                 is too large to be changed",
             ));
         }
         let mut memory = self.memory(content.len()).await?;
@@ -218,7 +219,12 @@ fn wire(mail: &Mail<'_>, capabilities: Capabilities, host: &str) -> Wire {
     let (survey, declared) = (mail.survey, mail.parameters.smtputf8);
     let wire = match (survey.is_eight_bit(), capabilities) {
         (true, Capabilities { eight_bit_mime: false, .. }) => Wire::SevenBit,
-        (true, Capabilities { smtputf8: false, .. }) => Wire::AsciiHeader,
+        // Fields of parts count only where somebody said that there may be such.
+        (true, Capabilities { smtputf8: false, .. })
+            if declared || survey.has_eight_bit_header() =>
+        {
+            Wire::AsciiHeader
+        }
         _ => return Wire::EightBit,
     };
     // Fields that their sender did not declare pass nearly everywhere; a broken signature does not.
@@ -271,6 +277,33 @@ mod tests {
 
     use super::*;
 
+    /// A message whose body alone has octets above 127 is not read again, and takes no room.
+    #[tokio::test]
+    async fn eight_bit_bodies_pass_at_once() {
+        let fitter = Fitter::new(Recode::PassSigned);
+        let _all = fitter.memory(MAX_RECODED).await.expect("room");
+        let body = Body::Memory(Bytes::from_static("Subject: x\r\n\r\né\r\n".as_bytes()));
+        let content = Content { rope: Rope::original(body.len()), body };
+        let looked = look(&content).await.expect("a message");
+        let mail = Mail {
+            reverse_path: &ReversePath::Null,
+            parameters: &MailParameters::default(),
+            recipients: Vec::new(),
+            content: &content,
+            survey: looked.survey,
+            signed: looked.signed,
+        };
+        let offers = Capabilities { eight_bit_mime: true, ..Capabilities::default() };
+        let fits = fitter.fit(&mail, offers, "mx.example");
+        tokio::pin!(fits);
+        let at_once = tokio::select! {
+            biased;
+            fitted = &mut fits => fitted.is_ok_and(|fitted| fitted.is_none()),
+            () = std::future::ready(()) => false,
+        };
+        assert!(at_once, "it waits for room");
+    }
+
     /// The room is shared, a message larger than all of it takes all, and what is let go is there for
     /// whoever waits.
     #[tokio::test]
@@ -307,15 +340,19 @@ mod tests {
 
     /// What a message needs of a server, by where its octets above 127 are.
     #[test]
-    fn signed_fields_stay() {
+    fn what_has_to_change() {
         let all = Capabilities { eight_bit_mime: true, smtputf8: true, ..Capabilities::default() };
         let eight = Capabilities { smtputf8: false, ..all };
         let seven = Capabilities::default();
         let signed = "DKIM-Signature: v=1\r\nSubject: é\r\n\r\nx\r\n";
         let both = "DKIM-Signature: v=1\r\nSubject: é\r\n\r\né\r\n";
+        let body = "Subject: x\r\n\r\né\r\n";
         let bare = "Subject: é\r\n\r\nx\r\n";
         let cases = [
             ("unsigned", bare, false, eight, Wire::AsciiHeader),
+            ("a body alone", body, false, eight, Wire::EightBit),
+            ("a body alone, for seven bits", body, false, seven, Wire::SevenBit),
+            ("declared: fields of parts count", body, true, eight, Wire::AsciiHeader),
             ("signed", signed, false, eight, Wire::EightBit),
             ("signed, the body too", both, false, eight, Wire::EightBit),
             ("signed and declared", signed, true, eight, Wire::AsciiHeader),
