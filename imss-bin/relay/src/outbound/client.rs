@@ -348,6 +348,11 @@ impl Outbound {
         observer.session(SeenSession { domain, policy, failure });
     }
 
+    /// Whether anybody wants to know about sessions.
+    pub(super) fn is_observed(&self) -> bool {
+        self.observer.is_some()
+    }
+
     /// Tells that there is no session with any server of `domain`.
     pub(super) fn tell_of(&self, domain: &str, about: &About) {
         let server = Server::Tcp { host: domain.to_owned(), port: self.settings.mx_port };

@@ -90,8 +90,9 @@ impl Outbound {
         let hosts = match mx::hosts(resolver, name, &self.settings.hostname).await {
             Ok(hosts) => hosts,
             Err(failure) => {
-                // Whether DNSSEC is to blame shows when nobody asks for it.
-                if failure.enhanced == (4, 4, 3)
+                // Whether DNSSEC is to blame shows when nobody asks for it: a question for reports only.
+                if self.is_observed()
+                    && failure.enhanced == (4, 4, 3)
                     && validating.is_some()
                     && mx::hosts(&self.resolver, name, &self.settings.hostname).await.is_ok()
                     && let Some(about) = about_dane(TroubleKind::DnssecInvalid, &failure.text)
@@ -227,6 +228,7 @@ mod tests {
     use tokio::net::UdpSocket;
 
     use super::*;
+    use crate::outbound::tls::seen::{SeenSession, TlsObserver};
     use crate::outbound::{Settings, Tls};
 
     /// A resolver whose name server always fails, and how often that was asked.
@@ -293,6 +295,29 @@ mod tests {
             };
             let (need, _) = outbound.need(&plan, &server, required).await;
             assert_eq!(need.is_err(), waits, "{name}: {need:?}");
+        }
+    }
+
+    #[derive(Default)]
+    struct Deaf;
+
+    impl TlsObserver for Deaf {
+        fn session(&self, _seen: SeenSession) {}
+    }
+
+    /// Whether DNSSEC is to blame is asked for reports only.
+    #[tokio::test]
+    async fn nobody_asks_twice_without_reports() {
+        for observed in [false, true] {
+            let ((validating, first), (plain, second)) = (failing().await, failing().await);
+            let tls = Tls::unverified(TlsLevel::Dane).expect("TLS").with_dane(validating);
+            let mut outbound = Outbound::new(settings(), plain, tls);
+            if observed {
+                outbound = outbound.with_observer(Arc::new(Deaf));
+            }
+            assert!(outbound.plan_mx("example.com", None).await.is_err());
+            assert!(first.load(Ordering::SeqCst) > 0, "observed: {observed}");
+            assert_eq!(second.load(Ordering::SeqCst) > 0, observed, "observed: {observed}");
         }
     }
 }
