@@ -104,12 +104,14 @@ fn broken_chains() {
     let from = "From: a@b.example\r\n";
     let (one, two) = (set(1, "none"), set(2, "pass"));
     // The header, what was found, sets; then the instance and the status of the next set.
-    let cases: [(&str, String, AuthResult, u32, Option<&str>); 8] = [
+    let cases: [(&str, String, AuthResult, u32, Option<&str>); 10] = [
         ("no chain", from.to_owned(), AuthResult::None, 0, Some("i=1; cv=none")),
         ("whole", format!("{two}{one}{from}"), AuthResult::Pass, 2, Some("i=3; cv=pass")),
         ("broken", format!("{two}{one}{from}"), AuthResult::Fail, 2, Some("i=3; cv=fail")),
         ("a set is missing", format!("{two}{from}"), AuthResult::Fail, 1, Some("i=3; cv=fail")),
         ("told already", format!("{}{one}{from}", set(2, "fail")), AuthResult::Fail, 2, None),
+        ("malformed fields alone", format!("ARC-Seal: x\r\n{from}"), AuthResult::Fail, 1, None),
+        ("out of our bounds", format!("{two}{one}{from}"), AuthResult::Fail, 2, None),
         ("not known", format!("{one}{from}"), AuthResult::TempError, 1, None),
         (
             "the last",
@@ -128,7 +130,8 @@ fn broken_chains() {
         pair.public_key_raw().to_vec(),
     );
     for (name, header, result, sets, expected) in cases {
-        let chain = ArcFact { result, sets, ..ArcFact::default() };
+        let out_of_bounds = name == "out of our bounds";
+        let chain = ArcFact { result, sets, out_of_bounds, ..ArcFact::default() };
         let fields =
             arc::fields(&key, &sections(&header), &chain, "mx.example; arc=fail", 7).unwrap();
         let texts: Vec<String> =
