@@ -202,7 +202,7 @@ pub(crate) async fn leaving(
     for copy in &mut copies {
         copy.rope = marked(&copy.rope, &outgoing.marks, field.as_ref());
     }
-    gateway.border().signed(received, &outgoing.marks, copies).await
+    gateway.border().signed(received, &outgoing.marks, copies, traced).await
 }
 
 /// Logs what the queue does not: recipients whose mail ends here.

@@ -240,6 +240,10 @@ pub struct ArcFact {
     /// Why it is not a pass.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Whether it fails because of a bound of ours, and may be whole: then nobody is told in a seal that
+    /// it is broken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub out_of_bounds: bool,
 }
 
 impl AuthFacts {

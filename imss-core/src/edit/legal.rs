@@ -20,13 +20,18 @@ pub const MAX_LINE: usize = 998;
 pub struct Survey {
     longest: usize,
     line: usize,
-    eight_bit: bool,
+    eight_bit_header: bool,
+    eight_bit_body: bool,
+    in_body: bool,
+    /// Whether the line that began in the header section has anything but a CR.
+    has_text: bool,
 }
 
 impl Survey {
     /// Looks at the next octets.
     pub fn push(&mut self, chunk: &[u8]) {
-        self.eight_bit = self.eight_bit || !chunk.is_ascii();
+        let body = if self.in_body { chunk } else { self.push_header(chunk) };
+        self.eight_bit_body = self.eight_bit_body || !body.is_ascii();
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', chunk) {
             let length = end.saturating_sub(start);
@@ -35,6 +40,25 @@ impl Survey {
         }
         self.line = self.line.saturating_add(chunk.len().saturating_sub(start));
         self.longest = self.longest.max(self.line);
+    }
+
+    /// Looks at what belongs to the header section, and gives back what does not.
+    fn push_header<'a>(&mut self, chunk: &'a [u8]) -> &'a [u8] {
+        let has_text = |line: &[u8]| line.iter().any(|octet| *octet != b'\r');
+        let mut start = 0;
+        let mut end_of_header = chunk.len();
+        for end in memchr::memchr_iter(b'\n', chunk) {
+            let is_empty = !self.has_text && !chunk.get(start..end).is_some_and(has_text);
+            (self.has_text, start) = (false, end.saturating_add(1));
+            if is_empty {
+                (self.in_body, end_of_header) = (true, start);
+                break;
+            }
+        }
+        self.has_text = self.has_text || chunk.get(start..).is_some_and(has_text);
+        let (header, body) = chunk.split_at_checked(end_of_header).unwrap_or((chunk, &[]));
+        self.eight_bit_header = self.eight_bit_header || !header.is_ascii();
+        body
     }
 
     /// Whether a line may be too long. A CR at its end is counted, so a line of 998 octets may be
@@ -47,7 +71,19 @@ impl Survey {
     /// Whether there are octets above 127.
     #[must_use]
     pub fn is_eight_bit(&self) -> bool {
-        self.eight_bit
+        self.eight_bit_header || self.eight_bit_body
+    }
+
+    /// Whether there are octets above 127 in the message's own header section.
+    #[must_use]
+    pub fn has_eight_bit_header(&self) -> bool {
+        self.eight_bit_header
+    }
+
+    /// Whether there are octets above 127 behind it, in bodies and in fields of parts.
+    #[must_use]
+    pub fn has_eight_bit_body(&self) -> bool {
+        self.eight_bit_body
     }
 }
 

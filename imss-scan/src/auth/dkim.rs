@@ -264,6 +264,7 @@ async fn arc(
         return broken(fact, "more than 50 sets");
     }
     if read.header.leaves_sets_out {
+        let fact = ArcFact { out_of_bounds: true, ..fact };
         return broken(fact, "a field of the chain is too long");
     }
     if message.has_arc_errors {

@@ -1,7 +1,8 @@
 //! The next ARC set (RFC 8617 §5.1): our results, a signature of the message, a seal of the chain.
 //!
 //! Who finds a chain broken seals that once with `cv=fail`, a seal of its own set alone (§5.1.2). A chain
-//! that says so already, is too long, or could not be checked gets no set.
+//! that says so already, is too long, or could not be checked gets no set; nor do fields of which none has
+//! an instance, since the first set cannot say `fail` (§4.1.3).
 
 use std::collections::BTreeMap;
 
@@ -55,6 +56,11 @@ pub(super) fn fields(
     ])
 }
 
+/// Whether there is a next set.
+pub(super) fn goes_on(sections: &Sections, chain: &ArcFact) -> bool {
+    state(sections, chain).is_some()
+}
+
 /// `cv=` and `i=` of the next set, and what its seal covers besides it; `None` if there is none.
 fn state(sections: &Sections, chain: &ArcFact) -> Option<(&'static str, u32, Vec<u8>)> {
     let fields = sections.fields();
@@ -65,7 +71,9 @@ fn state(sections: &Sections, chain: &ArcFact) -> Option<(&'static str, u32, Vec
         AuthResult::Pass if (1..MAX_SETS).contains(&chain.sets) => {
             Some(("pass", chain.sets.saturating_add(1), sets.canonical(chain.sets)?))
         }
-        AuthResult::Fail if next <= MAX_SETS && !sets.says_fail() => {
+        AuthResult::Fail
+            if (2..=MAX_SETS).contains(&next) && !chain.out_of_bounds && !sets.says_fail() =>
+        {
             Some(("fail", next, Vec::new()))
         }
         _ => None,

@@ -101,6 +101,15 @@ impl Sections {
         fields
     }
 
+    /// Whether somebody has signed it.
+    pub(super) fn has_signature(&self) -> bool {
+        let is_one = |name: &[u8]| {
+            let name = name.trim_ascii_end();
+            name.eq_ignore_ascii_case(b"dkim-signature") || name.eq_ignore_ascii_case(b"arc-seal")
+        };
+        self.fields().iter().any(|(name, _)| is_one(name))
+    }
+
     /// The names for `h=`, and the canonical forms of the fields they name. `also` are signed too.
     pub(super) fn signed(&self, also: &[&'static str]) -> (String, Vec<u8>) {
         let fields = self.fields();

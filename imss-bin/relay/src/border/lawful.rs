@@ -1,9 +1,10 @@
 //! Makes a copy legal before it is signed (RFC 6376 §5.3): what is signed is what leaves.
 //!
 //! In: a copy. Out: its rope with what had to be encoded anew, or nothing to do. Over-long lines are
-//! always seen to; octets above 127 if the settings say so, for servers without 8BITMIME. A copy that is
-//! too large stays as it is; should a server need it otherwise, its signature breaks there, with a line
-//! in the log.
+//! always seen to, and octets above 127 in header fields unless the message came with SMTPUTF8; those in
+//! bodies if the settings say so, for servers without 8BITMIME. Mail of others only has its long lines seen
+//! to. What stays as it is when it leaves (`long-lines`) stays so here. A copy that is too large does, too;
+//! should a server need it otherwise, its signature breaks there, with a line in the log.
 //!
 //! One message is encoded at a time: that bounds the memory.
 
@@ -15,6 +16,7 @@ use imss_core::edit::{Piece, Rope};
 use imss_core::limits::Limits;
 use imss_core::message::Message;
 
+use crate::outbound::Recode;
 use crate::spool::body::Content;
 
 /// Octets of a copy that is still encoded anew: each such copy lies in its record.
@@ -23,24 +25,42 @@ const MAX_BYTES: u64 = 32 << 20;
 /// What is done before signing.
 #[derive(Debug)]
 pub(super) struct Lawful {
-    wire: Wire,
+    seven_bit: bool,
+    recode: Recode,
     one_at_a_time: Mutex<()>,
 }
 
 impl Lawful {
-    /// Encodes everything in seven bits, or only what has too long lines.
-    pub(super) fn new(seven_bit: bool) -> Self {
-        let wire = if seven_bit { Wire::SevenBit } else { Wire::EightBit };
-        Self { wire, one_at_a_time: Mutex::default() }
+    /// Encodes all of our mail in seven bits, or only what has to be; `recode` is what is done with
+    /// mail that leaves.
+    pub(super) fn new(seven_bit: bool, recode: Recode) -> Self {
+        Self { seven_bit, recode, one_at_a_time: Mutex::default() }
     }
 
-    /// The rope of `content` made legal; `None` if it is that.
-    pub(super) fn rope(&self, content: Content) -> std::io::Result<Option<Rope>> {
+    /// What our mail may have when it is signed; `smtputf8` says whether it came with SMTPUTF8. `None`:
+    /// it stays as it is.
+    pub(super) fn for_own(&self, smtputf8: bool) -> Option<Wire> {
+        match (self.seven_bit, self.recode, smtputf8) {
+            (true, ..) => Some(Wire::SevenBit),
+            (false, Recode::Never, _) => None,
+            (false, _, false) => Some(Wire::AsciiHeader),
+            (false, _, true) => Some(Wire::EightBit),
+        }
+    }
+
+    /// What mail of others may have when it is sealed. `None`: it stays as it is.
+    pub(super) fn for_others(&self) -> Option<Wire> {
+        (self.recode != Recode::Never).then_some(Wire::EightBit)
+    }
+
+    /// The rope of `content` made legal for `wire`; `None` if it is that, or if it is to go back to its
+    /// sender rather than be changed.
+    pub(super) fn rope(&self, content: Content, wire: Wire) -> std::io::Result<Option<Rope>> {
         let mut survey = Survey::default();
         for chunk in content.chunks() {
             survey.push(&chunk?);
         }
-        if !needs(survey, self.wire) || content.len() > MAX_BYTES {
+        if !needs(survey, wire) || content.len() > MAX_BYTES {
             return Ok(None);
         }
         let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,7 +69,11 @@ impl Lawful {
             raw.extend_from_slice(&chunk?);
         }
         let raw = Bytes::from(raw);
-        let legal = legal(&Message::parse(raw.clone(), &Limits::default()), self.wire).octets;
+        let legal = legal(&Message::parse(raw.clone(), &Limits::default()), wire);
+        if legal.signed_is_not && self.recode == Recode::RefuseSigned {
+            return Ok(None);
+        }
+        let legal = legal.octets;
         Ok((legal != raw).then(|| spliced(&content.rope, &raw, &legal)))
     }
 }
@@ -67,7 +91,12 @@ pub(super) fn own(message: Vec<u8>) -> Bytes {
 }
 
 fn needs(survey: Survey, wire: Wire) -> bool {
-    survey.has_long_lines() || (wire == Wire::SevenBit && survey.is_eight_bit())
+    survey.has_long_lines()
+        || match wire {
+            Wire::EightBit => false,
+            Wire::AsciiHeader => survey.has_eight_bit_header(),
+            Wire::SevenBit => survey.is_eight_bit(),
+        }
 }
 
 /// `rope`, whose octets are `before`, as `after`: what both begin and end with stays the same pieces.
@@ -155,7 +184,8 @@ mod tests {
             let octets = Bytes::copy_from_slice(raw.as_bytes());
             let rope = Rope::original(raw.len() as u64);
             let content = Content { body: Body::Memory(octets.clone()), rope };
-            let made = Lawful::new(seven_bit).rope(content).unwrap();
+            let lawful = Lawful::new(seven_bit, Recode::PassSigned);
+            let made = lawful.rope(content, lawful.for_own(false).unwrap()).unwrap();
             assert_eq!(made.is_some(), changes, "{name}");
             if let Some(rope) = made {
                 let text = String::from_utf8(rope.to_bytes(&octets)).unwrap();
@@ -163,6 +193,27 @@ mod tests {
                 assert!(text.contains("Content-Transfer-Encoding: quoted-printable"), "{name}");
                 assert!(text.is_ascii(), "{name}");
             }
+        }
+    }
+
+    /// What a server without SMTPUTF8 would need is done before the signature covers it.
+    #[test]
+    fn fields_are_ascii_before_they_are_signed() {
+        let raw = "From: René <r@x.example>\r\nSubject: Voilà\r\n\r\nVoilà\r\n";
+        for (name, smtputf8, fields) in [
+            ("undeclared", false, "From: =?UTF-8?B?UmVuw6k=?= <r@x.example>"),
+            ("declared", true, "From: René <r@x.example>"),
+        ] {
+            let octets = Bytes::from_static(raw.as_bytes());
+            let rope = Rope::original(octets.len() as u64);
+            let content = Content { body: Body::Memory(octets.clone()), rope: rope.clone() };
+            let lawful = Lawful::new(false, Recode::PassSigned);
+            let made = lawful.rope(content, lawful.for_own(smtputf8).unwrap()).unwrap();
+            let text = String::from_utf8(made.unwrap_or(rope).to_bytes(&octets)).unwrap();
+            assert!(text.starts_with(fields), "{name}: {text}");
+            assert!(text.ends_with("\r\n\r\nVoilà\r\n"), "{name}: {text}");
+            let (header, _) = text.split_once("\r\n\r\n").unwrap();
+            assert_eq!(header.is_ascii(), !smtputf8, "{name}: {text}");
         }
     }
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use imss_core::authentication::{AuthFacts, DomainPattern, domain_of};
+use imss_core::edit::legal::Wire;
 use imss_core::edit::{Piece, Rope};
 use imss_core::envelope::{Client, ForwardPath, ReversePath};
 use imss_core::limits::Limits;
@@ -32,6 +33,7 @@ pub use self::key::KeyError;
 use self::key::PrivateKey;
 use self::lawful::Lawful;
 use crate::config::{Config, KeySettings};
+use crate::dispatch::Traced;
 use crate::ids::unix_millis;
 use crate::inbound::{Mode, Received, Reply};
 use crate::spool::body::{Body, Content};
@@ -97,7 +99,7 @@ impl Border {
             srs: config.inbound.relaying.srs.clone(),
             keys: keys?,
             sealer: settings.arc.as_ref().map(load).transpose()?,
-            lawful: Lawful::new(settings.sign_seven_bit),
+            lawful: Lawful::new(settings.sign_seven_bit, config.outbound.recode),
             tags: settings.batv.as_ref().map(Batv::new).transpose()?,
         })
     }
@@ -203,12 +205,24 @@ impl Border {
         Ok(())
     }
 
-    /// Signs what leaves.
+    /// What copies may have when they are sealed, or signed; `None`: they stay as they are. So does a copy
+    /// that another mail server makes by our orders: there are none for an encoding, and its own client
+    /// encodes what it must.
+    fn wire(&self, seals: bool, smtputf8: bool, traced: Traced) -> Option<Wire> {
+        match (traced, seals) {
+            (Traced::ByOther, _) => None,
+            (Traced::ByUs, true) => self.lawful.for_others(),
+            (Traced::ByUs, false) => self.lawful.for_own(smtputf8),
+        }
+    }
+
+    /// Signs what leaves, from here or from the mail server that keeps it.
     pub(crate) async fn signed(
         self: &Arc<Self>,
         received: &Received,
         marks: &Marks,
         copies: Vec<CopyRecord>,
+        traced: Traced,
     ) -> Vec<CopyRecord> {
         let outside = self.is_outside(received);
         let seals = outside && self.sealer.is_some() && marks.facts.is_some();
@@ -217,6 +231,7 @@ impl Border {
         }
         let (border, marks) = (Arc::clone(self), marks.clone());
         let (body, id) = (received.body.clone(), received.id);
+        let wire = self.wire(seals, received.envelope.parameters.smtputf8, traced);
         let unsigned = copies.clone();
         let sums = move || {
             let mut copies = copies;
@@ -226,9 +241,9 @@ impl Border {
                 .filter(|copy| !matches!(copy.destination, Destination::Archive { .. }));
             for copy in leaving {
                 let made = if seals {
-                    border.sealed(&body, &copy.rope, &marks)
+                    border.sealed(&body, &copy.rope, &marks, wire)
                 } else {
-                    border.stamped(&body, &copy.rope)
+                    border.stamped(&body, &copy.rope, wire)
                 };
                 match made {
                     Ok(rope) => copy.rope = rope,
@@ -255,7 +270,7 @@ impl Border {
             return message;
         }
         let rope = Rope::original(u64::try_from(message.len()).unwrap_or(u64::MAX));
-        match self.stamped(&Body::Memory(message.clone()), &rope) {
+        match self.stamped(&Body::Memory(message.clone()), &rope, None) {
             Ok(rope) => rope.to_bytes(&message).into(),
             Err(error) => {
                 tracing::error!(%error, "a message of our own goes without signature");
@@ -264,8 +279,8 @@ impl Border {
         }
     }
 
-    /// A copy with the signatures of the author's domain.
-    fn stamped(&self, body: &Body, rope: &Rope) -> Result<Rope, SignError> {
+    /// A copy with the signatures of the author's domain, made legal for `wire` first.
+    fn stamped(&self, body: &Body, rope: &Rope, wire: Option<Wire>) -> Result<Rope, SignError> {
         let content = Content { body: body.clone(), rope: rope.clone() };
         let mut sections = Sections::read(&content)?;
         let now = now();
@@ -274,7 +289,7 @@ impl Border {
         if keys.is_empty() {
             return Ok(rope.clone());
         }
-        let lawful = self.lawful.rope(content)?;
+        let lawful = wire.map(|wire| self.lawful.rope(content, wire)).transpose()?.flatten();
         if let Some(rope) = &lawful {
             sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
         }
@@ -283,18 +298,42 @@ impl Border {
         Ok(on_top(fields?, lawful.as_ref().unwrap_or(rope)))
     }
 
-    /// A copy with the next set of the ARC chain.
-    fn sealed(&self, body: &Body, rope: &Rope, marks: &Marks) -> Result<Rope, SignError> {
+    /// A copy with the next set of the ARC chain, made legal for `wire` first; the copy as it is if the
+    /// chain gets no set.
+    fn sealed(
+        &self,
+        body: &Body,
+        rope: &Rope,
+        marks: &Marks,
+        wire: Option<Wire>,
+    ) -> Result<Rope, SignError> {
         let (Some(key), Some(results), Some(facts)) =
             (&self.sealer, marks.results.as_deref(), &marks.facts)
         else {
             return Ok(rope.clone());
         };
         let content = Content { body: body.clone(), rope: rope.clone() };
-        let lawful = self.lawful.rope(content)?;
-        let rope = lawful.as_ref().unwrap_or(rope);
-        let sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
-        Ok(on_top(arc::fields(key, &sections, &facts.arc, results, now())?, rope))
+        let mut sections = Sections::read(&content)?;
+        if !arc::goes_on(&sections, &facts.arc) {
+            return Ok(rope.clone());
+        }
+        let lawful = wire.map(|wire| self.lawful.rope(content, wire)).transpose()?.flatten();
+        if let Some(rope) = &lawful {
+            if sections.has_signature() {
+                tracing::warn!(
+                    seal = key.domain,
+                    "a signed message of others has over-long lines and was encoded anew: its \
+                     signatures do not hold any more, our results say what they were worth"
+                );
+            }
+            sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
+        }
+        let fields = arc::fields(key, &sections, &facts.arc, results, now())?;
+        Ok(match lawful {
+            _ if fields.is_empty() => rope.clone(),
+            Some(rope) => on_top(fields, &rope),
+            None => on_top(fields, rope),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 use imss_core::authentication::{ArcFact, AuthResult};
 
 use super::*;
+use crate::outbound::Recode;
 
 fn key(selector: &str, file: &str, author: &str, not_before: u64) -> SigningKey {
     SigningKey {
@@ -103,12 +104,14 @@ fn broken_chains() {
     let from = "From: a@b.example\r\n";
     let (one, two) = (set(1, "none"), set(2, "pass"));
     // The header, what was found, sets; then the instance and the status of the next set.
-    let cases: [(&str, String, AuthResult, u32, Option<&str>); 8] = [
+    let cases: [(&str, String, AuthResult, u32, Option<&str>); 10] = [
         ("no chain", from.to_owned(), AuthResult::None, 0, Some("i=1; cv=none")),
         ("whole", format!("{two}{one}{from}"), AuthResult::Pass, 2, Some("i=3; cv=pass")),
         ("broken", format!("{two}{one}{from}"), AuthResult::Fail, 2, Some("i=3; cv=fail")),
         ("a set is missing", format!("{two}{from}"), AuthResult::Fail, 1, Some("i=3; cv=fail")),
         ("told already", format!("{}{one}{from}", set(2, "fail")), AuthResult::Fail, 2, None),
+        ("malformed fields alone", format!("ARC-Seal: x\r\n{from}"), AuthResult::Fail, 1, None),
+        ("out of our bounds", format!("{two}{one}{from}"), AuthResult::Fail, 2, None),
         ("not known", format!("{one}{from}"), AuthResult::TempError, 1, None),
         (
             "the last",
@@ -127,7 +130,8 @@ fn broken_chains() {
         pair.public_key_raw().to_vec(),
     );
     for (name, header, result, sets, expected) in cases {
-        let chain = ArcFact { result, sets, ..ArcFact::default() };
+        let out_of_bounds = name == "out of our bounds";
+        let chain = ArcFact { result, sets, out_of_bounds, ..ArcFact::default() };
         let fields =
             arc::fields(&key, &sections(&header), &chain, "mx.example; arc=fail", 7).unwrap();
         let texts: Vec<String> =
@@ -155,6 +159,70 @@ fn broken_chains() {
         let b = base64_simd::STANDARD.decode_to_vec(b).unwrap();
         let digest = <sha2::Sha256 as sha2::Digest>::digest(&data);
         public.verify(&digest, &b).unwrap_or_else(|_| panic!("{name}: {seal}"));
+    }
+}
+
+/// Mail of others is encoded anew only if it is sealed, only for its lines, and only if it may be.
+#[test]
+fn others_mail_is_changed_only_for_a_seal() {
+    let long = format!("From: a@b.example\r\n\r\nVoilà {}\r\n", "word ".repeat(500));
+    let short = "From: a@b.example\r\nSubject: é\r\n\r\nVoilà\r\n".to_owned();
+    let signed = format!(
+        "MIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n{}\r\n--b--\r\n",
+        "word ".repeat(500)
+    );
+    let (none, unknown) = (AuthResult::None, AuthResult::TempError);
+    // The message, the chain; whether it is sealed and whether it is encoded anew.
+    let cases = [
+        ("long lines", &long, none, Recode::PassSigned, true, true),
+        ("no set, no change", &long, unknown, Recode::PassSigned, false, false),
+        ("nothing may change", &long, none, Recode::Never, true, false),
+        ("never in seven bits", &short, none, Recode::PassSigned, true, false),
+        ("what goes back stays", &signed, none, Recode::RefuseSigned, true, false),
+    ];
+    for (name, raw, result, recode, sealed, changed) in cases {
+        let border = border(true, recode);
+        let arc = ArcFact { result, ..ArcFact::default() };
+        let facts = Some(AuthFacts { arc, ..AuthFacts::default() });
+        let marks =
+            Marks { results: Some("mx.example; arc=none".to_owned()), facts, remove: vec![] };
+        let octets = Bytes::from(raw.clone());
+        let rope = Rope::original(octets.len() as u64);
+        let wire = border.lawful.for_others();
+        let made = border.sealed(&Body::Memory(octets.clone()), &rope, &marks, wire).unwrap();
+        let text = String::from_utf8(made.to_bytes(&octets)).unwrap();
+        assert_eq!(text.starts_with("ARC-Seal: i=1;"), sealed, "{name}: {text}");
+        assert_eq!(!text.ends_with(raw.as_str()), changed, "{name}: {text}");
+    }
+}
+
+/// A mail server that keeps the message cannot be told to encode it anew.
+#[test]
+fn what_others_keep_is_not_encoded() {
+    let (plain, seven) = (border(false, Recode::PassSigned), border(true, Recode::PassSigned));
+    let cases = [
+        ("ours", &plain, false, false, Traced::ByUs, Some(Wire::AsciiHeader)),
+        ("ours, declared", &plain, false, true, Traced::ByUs, Some(Wire::EightBit)),
+        ("ours, in seven bits", &seven, false, false, Traced::ByUs, Some(Wire::SevenBit)),
+        ("others'", &seven, true, false, Traced::ByUs, Some(Wire::EightBit)),
+        ("ours, kept by a mail server", &seven, false, false, Traced::ByOther, None),
+        ("others', kept by a mail server", &plain, true, false, Traced::ByOther, None),
+    ];
+    for (name, border, seals, smtputf8, traced, expected) in cases {
+        assert_eq!(border.wire(seals, smtputf8, traced), expected, "{name}");
+    }
+}
+
+fn border(seven_bit: bool, recode: Recode) -> Border {
+    Border {
+        host: "mx.example".to_owned(),
+        results: true,
+        remove: Vec::new(),
+        srs: None,
+        keys: Vec::new(),
+        sealer: Some(key("seal", "ed25519.pem", "example.com", 0)),
+        lawful: Lawful::new(seven_bit, recode),
+        tags: None,
     }
 }
 

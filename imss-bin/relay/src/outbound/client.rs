@@ -206,6 +206,7 @@ impl Outbound {
                     recipients: chosen.collect(),
                     content: &job.content,
                     survey: looked.survey,
+                    signed: looked.signed,
                 };
                 let met = self.exchange(&peer, &mail, plan.mx_of.as_deref(), watch).await;
                 let more = met.iter().any(|met| matches!(met.fate, Fate::Accepted(_)))
@@ -345,6 +346,11 @@ impl Outbound {
         let policy = watch.about.policy.clone();
         let domain = idna::domain_to_ascii(watch.domain).unwrap_or_default();
         observer.session(SeenSession { domain, policy, failure });
+    }
+
+    /// Whether anybody wants to know about sessions.
+    pub(super) fn is_observed(&self) -> bool {
+        self.observer.is_some()
     }
 
     /// Tells that there is no session with any server of `domain`.

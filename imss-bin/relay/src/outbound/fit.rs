@@ -33,6 +33,8 @@ const MEMORY_BYTES: u64 = 256 << 20;
 const PERMIT_BYTES: u64 = 64 << 10;
 /// How long a message waits for memory, with a session open.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Fields that sign others.
+const SIGNATURES: [&str; 2] = ["DKIM-Signature", "ARC-Seal"];
 /// Octets of a header section that are searched.
 const MAX_HEADER: usize = 64 << 10;
 
@@ -51,6 +53,8 @@ pub enum Recode {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Looked {
     pub(super) survey: Survey,
+    /// Whether somebody has signed its fields.
+    pub(super) signed: bool,
     /// What its sender thinks of TLS.
     pub(super) tls_required: TlsRequired,
 }
@@ -75,7 +79,7 @@ pub(super) async fn look(content: &Content) -> Result<Looked, Failure> {
 
 fn pass(content: &Content) -> std::io::Result<Looked> {
     let (mut survey, mut header) = (Survey::default(), Some(Vec::new()));
-    let mut tls_required = TlsRequired::AsPolicies;
+    let (mut tls_required, mut signed) = (TlsRequired::AsPolicies, false);
     for chunk in content.chunks() {
         let chunk = chunk?;
         survey.push(&chunk);
@@ -83,21 +87,36 @@ fn pass(content: &Content) -> std::io::Result<Looked> {
         let room = MAX_HEADER.saturating_sub(start.len());
         start.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
         if start.len() >= MAX_HEADER || memmem::find(start, b"\r\n\r\n").is_some() {
-            tls_required = required_by(start);
+            (tls_required, signed) = (required_by(start), is_signed(start));
             header = None;
         }
     }
     if let Some(start) = header {
-        tls_required = required_by(&start);
+        (tls_required, signed) = (required_by(&start), is_signed(&start));
     }
-    Ok(Looked { survey, tls_required })
+    Ok(Looked { survey, signed, tls_required })
+}
+
+/// The lines of a header section.
+fn lines_of(start: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let end = memmem::find(start, b"\r\n\r\n").unwrap_or(start.len());
+    start.get(..end).unwrap_or_default().split(|octet| *octet == b'\n')
+}
+
+/// Whether there is a signature over fields (RFC 6376, RFC 8617).
+fn is_signed(start: &[u8]) -> bool {
+    lines_of(start).any(|line| {
+        SIGNATURES.iter().any(|name| {
+            let found = line.get(..name.len()).unwrap_or_default();
+            let rest = line.get(name.len()..).unwrap_or_default();
+            found.eq_ignore_ascii_case(name.as_bytes()) && rest.trim_ascii_start().starts_with(b":")
+        })
+    })
 }
 
 /// What `TLS-Required` says in a header section (RFC 8689 §4).
 fn required_by(start: &[u8]) -> TlsRequired {
-    let end = memmem::find(start, b"\r\n\r\n").unwrap_or(start.len());
-    let header = start.get(..end).unwrap_or_default();
-    let says_no = header.split(|octet| *octet == b'\n').any(|line| {
+    let says_no = lines_of(start).any(|line| {
         let name = line.get(..13).unwrap_or_default();
         name.eq_ignore_ascii_case(b"TLS-Required:")
             && line.get(13..).unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"no")
@@ -140,11 +159,7 @@ impl Fitter {
         host: &str,
     ) -> Result<Option<Fitted>, Failure> {
         let (content, survey) = (mail.content, mail.survey);
-        let wire = match (survey.is_eight_bit(), capabilities) {
-            (true, Capabilities { eight_bit_mime: false, .. }) => Wire::SevenBit,
-            (true, Capabilities { smtputf8: false, .. }) => Wire::AsciiHeader,
-            _ => Wire::EightBit,
-        };
+        let wire = wire(mail, capabilities, host);
         if self.recode == Recode::Never || !(survey.has_long_lines() || wire != Wire::EightBit) {
             return Ok(None);
         }
@@ -155,7 +170,8 @@ impl Fitter {
             }
             return Err(never(
                 (5, 6, 3),
-                "the message has lines that are too long, and is too large to be changed",
+                "the message has lines that are too long or octets that the server does not take, and \
+                 is too large to be changed",
             ));
         }
         let mut memory = self.memory(content.len()).await?;
@@ -198,6 +214,28 @@ impl Fitter {
     }
 }
 
+/// Which octets a server may have of `mail`.
+fn wire(mail: &Mail<'_>, capabilities: Capabilities, host: &str) -> Wire {
+    let (survey, declared) = (mail.survey, mail.parameters.smtputf8);
+    let wire = match (survey.is_eight_bit(), capabilities) {
+        (true, Capabilities { eight_bit_mime: false, .. }) => Wire::SevenBit,
+        // Fields of parts count only where somebody said that there may be such.
+        (true, Capabilities { smtputf8: false, .. })
+            if declared || survey.has_eight_bit_header() =>
+        {
+            Wire::AsciiHeader
+        }
+        _ => return Wire::EightBit,
+    };
+    // Fields that their sender did not declare pass nearly everywhere; a broken signature does not.
+    let has_to_change = wire == Wire::SevenBit && survey.has_eight_bit_body();
+    if mail.signed && !declared && !has_to_change {
+        tracing::info!(host, "UTF-8 in signed header fields passes as it is");
+        return Wire::EightBit;
+    }
+    wire
+}
+
 /// What came of encoding anew.
 struct Recoded {
     legal: Legal,
@@ -219,8 +257,7 @@ async fn recoded(content: Content, wire: Wire) -> std::io::Result<Option<Recoded
         if is_same && !legal.signed_is_not && !legal.header_is_not {
             return Ok(None);
         }
-        let breaks = !is_same
-            && ["DKIM-Signature", "ARC-Seal"].iter().any(|name| message.field(name).is_some());
+        let breaks = !is_same && SIGNATURES.iter().any(|name| message.field(name).is_some());
         Ok(Some(Recoded { legal, breaks }))
     });
     work.await.map_err(std::io::Error::other)?
@@ -236,7 +273,36 @@ fn permits(octets: u64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use imss_core::envelope::{MailParameters, ReversePath};
+
     use super::*;
+
+    /// A message whose body alone has octets above 127 is not read again, and takes no room.
+    #[tokio::test]
+    async fn eight_bit_bodies_pass_at_once() {
+        let fitter = Fitter::new(Recode::PassSigned);
+        let _all = fitter.memory(MAX_RECODED).await.expect("room");
+        let body = Body::Memory(Bytes::from_static("Subject: x\r\n\r\né\r\n".as_bytes()));
+        let content = Content { rope: Rope::original(body.len()), body };
+        let looked = look(&content).await.expect("a message");
+        let mail = Mail {
+            reverse_path: &ReversePath::Null,
+            parameters: &MailParameters::default(),
+            recipients: Vec::new(),
+            content: &content,
+            survey: looked.survey,
+            signed: looked.signed,
+        };
+        let offers = Capabilities { eight_bit_mime: true, ..Capabilities::default() };
+        let fits = fitter.fit(&mail, offers, "mx.example");
+        tokio::pin!(fits);
+        let at_once = tokio::select! {
+            biased;
+            fitted = &mut fits => fitted.is_ok_and(|fitted| fitted.is_none()),
+            () = std::future::ready(()) => false,
+        };
+        assert!(at_once, "it waits for room");
+    }
 
     /// The room is shared, a message larger than all of it takes all, and what is let go is there for
     /// whoever waits.
@@ -256,6 +322,59 @@ mod tests {
         drop(all);
         let all = waits.await.expect("room again");
         assert_eq!(all.num_permits(), permits(MEMORY_BYTES));
+    }
+
+    #[test]
+    fn signatures_are_seen() {
+        let cases = [
+            ("DKIM", "Subject: x\r\nDKIM-Signature: v=1\r\n\r\n", true),
+            ("ARC, oddly written", "arc-seal \t: i=1\r\n\r\n", true),
+            ("longer name", "DKIM-Signature-Old: v=1\r\n\r\n", false),
+            ("in the body", "Subject: x\r\n\r\nDKIM-Signature: v=1\r\n", false),
+            ("folded", "Subject: x\r\n DKIM-Signature: v=1\r\n\r\n", false),
+        ];
+        for (name, text, expected) in cases {
+            assert_eq!(is_signed(text.as_bytes()), expected, "{name}");
+        }
+    }
+
+    /// What a message needs of a server, by where its octets above 127 are.
+    #[test]
+    fn what_has_to_change() {
+        let all = Capabilities { eight_bit_mime: true, smtputf8: true, ..Capabilities::default() };
+        let eight = Capabilities { smtputf8: false, ..all };
+        let seven = Capabilities::default();
+        let signed = "DKIM-Signature: v=1\r\nSubject: é\r\n\r\nx\r\n";
+        let both = "DKIM-Signature: v=1\r\nSubject: é\r\n\r\né\r\n";
+        let body = "Subject: x\r\n\r\né\r\n";
+        let bare = "Subject: é\r\n\r\nx\r\n";
+        let cases = [
+            ("unsigned", bare, false, eight, Wire::AsciiHeader),
+            ("a body alone", body, false, eight, Wire::EightBit),
+            ("a body alone, for seven bits", body, false, seven, Wire::SevenBit),
+            ("declared: fields of parts count", body, true, eight, Wire::AsciiHeader),
+            ("signed", signed, false, eight, Wire::EightBit),
+            ("signed, the body too", both, false, eight, Wire::EightBit),
+            ("signed and declared", signed, true, eight, Wire::AsciiHeader),
+            ("all is taken", signed, true, all, Wire::EightBit),
+            ("fields only, for seven bits", signed, false, seven, Wire::EightBit),
+            ("a body for seven bits breaks it anyway", both, false, seven, Wire::SevenBit),
+        ];
+        for (name, raw, smtputf8, capabilities, expected) in cases {
+            let body = Body::Memory(Bytes::from_static(raw.as_bytes()));
+            let content = Content { rope: Rope::original(body.len()), body };
+            let looked = pass(&content).expect(name);
+            let parameters = MailParameters { smtputf8, ..MailParameters::default() };
+            let mail = Mail {
+                reverse_path: &ReversePath::Null,
+                parameters: &parameters,
+                recipients: Vec::new(),
+                content: &content,
+                survey: looked.survey,
+                signed: looked.signed,
+            };
+            assert_eq!(wire(&mail, capabilities, "mx.example"), expected, "{name}");
+        }
     }
 
     #[test]

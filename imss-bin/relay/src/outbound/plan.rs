@@ -35,7 +35,7 @@ pub(super) struct About {
     pub(super) trouble: Option<Trouble>,
 }
 
-/// Whether the domain's own demands count (RFC 8689 §4.1).
+/// Whether the domain's own demands count (RFC 8689 §4.1). Levels that are named here always do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TlsRequired {
     /// As the domain says.
@@ -90,8 +90,9 @@ impl Outbound {
         let hosts = match mx::hosts(resolver, name, &self.settings.hostname).await {
             Ok(hosts) => hosts,
             Err(failure) => {
-                // Whether DNSSEC is to blame shows when nobody asks for it.
-                if failure.enhanced == (4, 4, 3)
+                // Whether DNSSEC is to blame shows when nobody asks for it: a question for reports only.
+                if self.is_observed()
+                    && failure.enhanced == (4, 4, 3)
                     && validating.is_some()
                     && mx::hosts(&self.resolver, name, &self.settings.hostname).await.is_ok()
                     && let Some(about) = about_dane(TroubleKind::DnssecInvalid, &failure.text)
@@ -140,7 +141,9 @@ impl Outbound {
             TlsLevel::Opportunistic => return (Ok(Need::Opportunistic), plain()),
             TlsLevel::Dane | TlsLevel::DaneOnly | TlsLevel::MtaSts | TlsLevel::Auto => {}
         }
-        if required == TlsRequired::No && level != TlsLevel::DaneOnly {
+        // Anybody can write that field: it counts where nobody named a level.
+        let is_named = plan.level.or(at_host).is_some();
+        if required == TlsRequired::No && !is_named && level != TlsLevel::DaneOnly {
             return (Ok(Need::Opportunistic), None);
         }
         if level.asks_dane()
@@ -211,4 +214,110 @@ fn about_dane(kind: TroubleKind, why: &str) -> Option<About> {
 fn later(host: &str, text: String) -> Failure {
     let host = Some(host.to_owned());
     Failure { host, code: None, enhanced: (4, 7, 5), text, scope: Scope::Destination }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use hickory_resolver::TokioResolver;
+    use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+    use tokio::net::UdpSocket;
+
+    use super::*;
+    use crate::outbound::tls::seen::{SeenSession, TlsObserver};
+    use crate::outbound::{Settings, Tls};
+
+    /// A resolver whose name server always fails, and how often that was asked.
+    async fn failing() -> (TokioResolver, Arc<AtomicUsize>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        let port = socket.local_addr().expect("an address").port();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut query = [0; 1_500];
+            while let Ok((length, peer)) = socket.recv_from(&mut query).await {
+                count.fetch_add(1, Ordering::SeqCst);
+                query[2] |= 0x80;
+                query[3] = 2;
+                let _ = socket.send_to(&query[..length], peer).await;
+            }
+        });
+        let mut server = NameServerConfig::udp(IpAddr::from(Ipv4Addr::LOCALHOST));
+        server.connections.iter_mut().for_each(|connection| connection.port = port);
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        (builder.build().expect("a resolver"), asked)
+    }
+
+    fn settings() -> Settings {
+        Settings::new("own.example", "mx".parse::<NextHop>().expect("a hop"))
+    }
+
+    /// Where TLSA records cannot be found out, mail waits unless its sender says that it need not; a
+    /// level that is named here is not the sender's to lift.
+    #[tokio::test]
+    async fn senders_do_not_lift_named_levels() {
+        let (resolver, _) = failing().await;
+        let (yes, no) = (TlsRequired::AsPolicies, TlsRequired::No);
+        let cases = [
+            ("by default", TlsLevel::Dane, None, None, yes, true),
+            ("by default, lifted", TlsLevel::Dane, None, None, no, false),
+            ("by default, always", TlsLevel::DaneOnly, None, None, no, true),
+            ("named for the domain", TlsLevel::Opportunistic, Some(TlsLevel::Dane), None, no, true),
+            ("named for the host", TlsLevel::Opportunistic, None, Some(TlsLevel::Auto), no, true),
+            (
+                "named, and not demanding",
+                TlsLevel::Dane,
+                Some(TlsLevel::Opportunistic),
+                None,
+                no,
+                false,
+            ),
+        ];
+        for (name, default, level, at_host, required, waits) in cases {
+            let mut tls = Tls::unverified(default).expect("TLS").with_dane(resolver.clone());
+            if let Some(level) = at_host {
+                tls.set_level("mx.example", level);
+            }
+            let outbound = Outbound::new(settings(), resolver.clone(), tls);
+            let server = Server::Tcp { host: "mx.example".to_owned(), port: 25 };
+            let plan = Plan {
+                protocol: Protocol::Smtp,
+                servers: vec![server.clone()],
+                mx_of: Some("example".to_owned()),
+                secure: true,
+                level,
+                sts: sts::Found::default(),
+            };
+            let (need, _) = outbound.need(&plan, &server, required).await;
+            assert_eq!(need.is_err(), waits, "{name}: {need:?}");
+        }
+    }
+
+    #[derive(Default)]
+    struct Deaf;
+
+    impl TlsObserver for Deaf {
+        fn session(&self, _seen: SeenSession) {}
+    }
+
+    /// Whether DNSSEC is to blame is asked for reports only.
+    #[tokio::test]
+    async fn nobody_asks_twice_without_reports() {
+        for observed in [false, true] {
+            let ((validating, first), (plain, second)) = (failing().await, failing().await);
+            let tls = Tls::unverified(TlsLevel::Dane).expect("TLS").with_dane(validating);
+            let mut outbound = Outbound::new(settings(), plain, tls);
+            if observed {
+                outbound = outbound.with_observer(Arc::new(Deaf));
+            }
+            assert!(outbound.plan_mx("example.com", None).await.is_err());
+            assert!(first.load(Ordering::SeqCst) > 0, "observed: {observed}");
+            assert_eq!(second.load(Ordering::SeqCst) > 0, observed, "observed: {observed}");
+        }
+    }
 }

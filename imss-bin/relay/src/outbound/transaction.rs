@@ -29,6 +29,8 @@ pub(super) struct Mail<'a> {
     pub(super) content: &'a Content,
     /// What its octets demand.
     pub(super) survey: Survey,
+    /// Whether somebody has signed its fields.
+    pub(super) signed: bool,
 }
 
 /// How far a transaction came.

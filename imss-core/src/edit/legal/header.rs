@@ -2,7 +2,8 @@
 //!
 //! In: a field. Out: the same field with text as encoded words (RFC 2047 §5), in display names and
 //! comments too, and with parameters as RFC 2231 §4 has them. `None` where no encoding says the same: in
-//! addresses, identifiers and signatures, and where nobody knows the charset. Work is linear.
+//! addresses, identifiers and signatures, and where the octets are not UTF-8 (a guessed charset could
+//! not be taken back). Work is linear.
 
 use encoding_rs::UTF_8;
 use memchr::memchr;
@@ -43,7 +44,10 @@ pub(super) fn ascii(name: &str, field: &[u8], line_end: &str) -> Option<Vec<u8>>
     let at = memchr(b':', field)?.checked_add(1)?;
     let value = field.get(at..)?;
     let text = match grammar(name) {
-        Grammar::Text => return Some(encode::field(name, &decode_value(value), line_end)),
+        Grammar::Text => {
+            std::str::from_utf8(value).ok()?;
+            return Some(encode::field(name, &decode_value(value), line_end));
+        }
         Grammar::Addresses => addresses(&unfolded(value)?)?,
         Grammar::Parameters => parameters(&unfolded(value)?)?,
         Grammar::Closed => return None,
@@ -287,6 +291,16 @@ mod tests {
                 String::from_utf8(octets).unwrap().replace("\r\n ", " ").trim_end().to_owned()
             });
             assert_eq!(found.as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn no_charset_is_guessed() {
+        let japanese = b"Subject: \x93\xfa\x96\x7b\x8c\xea\r\n";
+        let mixed = b"Subject: =?iso-8859-1?Q?=E4?= \xe4\r\n";
+        for field in [&b"Subject: Voil\xe0\r\n"[..], japanese, mixed, b"From: \xe4 <a@b>\r\n"] {
+            let name = if field.starts_with(b"F") { "From" } else { "Subject" };
+            assert_eq!(ascii(name, field, "\r\n"), None, "{}", field.escape_ascii());
         }
     }
 

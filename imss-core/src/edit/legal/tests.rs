@@ -112,6 +112,29 @@ fn header_lines_are_folded() {
     }
 }
 
+#[test]
+fn octets_of_the_header_are_told_apart() {
+    let cases = [
+        ("neither", "A: b\r\n\r\nc\r\n", false, false),
+        ("the header", "A: é\r\nB: c\r\n\r\nc\r\n", true, false),
+        ("the header's last line", "A: b\r\nB: é\r\n\r\nc\r\n", true, false),
+        ("the body", "A: b\r\n\r\né\r\n", false, true),
+        ("a part's header", "A: b\r\n\r\n--x\r\nB: é\r\n\r\nc\r\n", false, true),
+        ("both", "A: é\r\n\r\né", true, true),
+        ("no body", "A: é", true, false),
+        ("no header", "\r\né\r\n", false, true),
+        ("bare LF", "A: b\n\né\n", false, true),
+    ];
+    for (name, raw, header, body) in cases {
+        for size in 1..=raw.len() {
+            let mut survey = Survey::default();
+            raw.as_bytes().chunks(size).for_each(|chunk| survey.push(chunk));
+            assert_eq!(survey.has_eight_bit_header(), header, "{name} in pieces of {size}");
+            assert_eq!(survey.has_eight_bit_body(), body, "{name} in pieces of {size}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn always_legal_and_never_another_message(

@@ -270,6 +270,7 @@ async fn endless_chains() {
         let facts = facts(table(&[]), &message(&(sets + SIGNED))).await;
         assert_eq!((facts.arc.result, facts.arc.sets), (AuthResult::Fail, count), "{name}");
         assert_eq!(facts.arc.reason, reason, "{name}");
+        assert_eq!(facts.arc.out_of_bounds, name == "results", "{name}");
     }
 }
 
