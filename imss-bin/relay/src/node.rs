@@ -345,12 +345,7 @@ fn reports(
     let mut tasks = Vec::new();
     let asker = settings.gateway.lookups().auth.clone();
     if let Some((own, names)) = config.authentication.reports.clone().zip(asker) {
-        let sender = dmarc::send::Sender {
-            dir: config.dmarc_dir(),
-            settings: own,
-            host: host.clone(),
-            names,
-        };
+        let sender = dmarc::send::Sender::new(config.dmarc_dir(), own, host.clone(), names);
         tasks.push(tokio::spawn(daily::run(sender, Arc::clone(gateway), stop.clone())));
     }
     if let Some(own) = config.tls_reports.clone() {

@@ -7,7 +7,9 @@
 //!
 //! Bounded: a day's file grows to `MAX_DAY_BYTES`; what comes after is not counted, and said in the log.
 
+use std::fs::File;
 use std::future::Future;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +114,22 @@ fn is_over(sent: &std::io::Result<Sent>, waited: i32) -> bool {
         Ok(Sent::Later) => false,
         Err(_) => waited >= MAX_WAIT_DAYS,
     }
+}
+
+/// Adds up the file of a day, away from the network's threads.
+pub(crate) async fn read<T: Send + 'static>(
+    path: &Path,
+    add_up: impl FnOnce(BufReader<File>) -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let path = path.to_owned();
+    off_network(move || add_up(BufReader::new(File::open(path)?))).await?
+}
+
+/// Runs what packs, signs or touches files.
+pub(crate) async fn off_network<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)
 }
 
 /// Hands messages to the queue, all or none.

@@ -4,8 +4,6 @@
 //! gone. An address of another organisation gets a report only if its domain says so in the DNS (RFC 9990
 //! §4); if nobody answers, the day waits for the next round, at most `MAX_WAIT_DAYS` days.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,17 +15,26 @@ use super::PREFIX;
 use super::aggregate::{Day, Reporter, add_up};
 use crate::config::ReportSettings;
 use crate::gateway::Gateway;
-use crate::reports::daily::{Daily, MAX_WAIT_DAYS, Sent, begin_of, mailbox, submit};
+use crate::reports::daily::{
+    Daily, MAX_WAIT_DAYS, Sent, begin_of, mailbox, off_network, read, submit,
+};
+use crate::spool::Accepted;
 
 /// Octets of one mail at most; `rua` may say less, which is not followed.
 const MAX_MAIL: usize = 10 << 20;
 
 /// Who sends, and from where.
 pub(crate) struct Sender {
-    pub(crate) dir: PathBuf,
-    pub(crate) settings: ReportSettings,
-    pub(crate) host: String,
-    pub(crate) names: AuthClient,
+    dir: PathBuf,
+    names: AuthClient,
+    maker: Maker,
+}
+
+/// Who makes reports.
+#[derive(Clone)]
+struct Maker {
+    settings: ReportSettings,
+    host: String,
 }
 
 impl Daily for Sender {
@@ -45,29 +52,35 @@ impl Daily for Sender {
         path: &Path,
         waited: i32,
     ) -> std::io::Result<Sent> {
-        let file = path.to_owned();
-        let read = move || add_up(BufReader::new(File::open(file)?));
-        let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?;
-        let (days, skipped) = read?;
+        let (days, skipped) = read(path, add_up).await?;
         if skipped > 0 {
             tracing::warn!(%day, skipped, "messages are left out of DMARC reports");
         }
-        let mut messages = Vec::new();
-        for (domain, seen) in &days {
-            let Some(to) = self.destinations(domain, seen).await else {
+        let mut wanted = Vec::new();
+        for (domain, seen) in days {
+            let Some(to) = self.destinations(&domain, &seen).await else {
                 if waited < MAX_WAIT_DAYS {
                     return Ok(Sent::Later);
                 }
                 tracing::warn!(%day, domain, "nobody says where its DMARC report may go");
                 continue;
             };
-            messages.extend(self.message(gateway, day, domain, seen, to));
+            if !to.is_empty() {
+                wanted.push((domain, seen, to));
+            }
         }
-        submit(gateway, messages).await.map(Sent::Done)
+        let (maker, signer) = (self.maker.clone(), Arc::clone(gateway));
+        let make = move || {
+            let one = |(domain, seen, to): (String, Day, _)| {
+                maker.message(&signer, day, &domain, &seen, to)
+            };
+            wanted.into_iter().filter_map(one).collect()
+        };
+        submit(gateway, off_network(make).await?).await.map(Sent::Done)
     }
 }
 
-impl Sender {
+impl Maker {
     fn message(
         &self,
         gateway: &Gateway,
@@ -75,10 +88,7 @@ impl Sender {
         domain: &str,
         seen: &Day,
         to: Vec<ForwardPath>,
-    ) -> Option<crate::spool::Accepted> {
-        if to.is_empty() {
-            return None;
-        }
+    ) -> Option<Accepted> {
         let begin = begin_of(day)?;
         let by = Reporter {
             organisation: &self.settings.organisation,
@@ -98,6 +108,18 @@ impl Sender {
             return None;
         }
         Some(gateway.own_message(to, mail, "DMARC report"))
+    }
+}
+
+impl Sender {
+    /// Sends what lies in `dir` in the name of `host`.
+    pub(crate) fn new(
+        dir: PathBuf,
+        settings: ReportSettings,
+        host: String,
+        names: AuthClient,
+    ) -> Self {
+        Self { dir, names, maker: Maker { settings, host } }
     }
 
     /// The mailboxes that may be sent to; `None` if that cannot be found out now.

@@ -6,8 +6,7 @@
 //! day waits for the next round, at most `MAX_WAIT_DAYS` days.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,7 +25,7 @@ use super::post::Outbox;
 use super::record::{Places, look};
 use crate::config::ReportSettings;
 use crate::gateway::Gateway;
-use crate::reports::daily::{Daily, MAX_WAIT_DAYS, Sent, begin_of, submit};
+use crate::reports::daily::{Daily, MAX_WAIT_DAYS, Sent, begin_of, off_network, read, submit};
 use crate::spool::Accepted;
 
 /// Octets of one packed report at most.
@@ -68,10 +67,7 @@ impl Daily for Sender {
         path: &Path,
         waited: i32,
     ) -> std::io::Result<Sent> {
-        let file = path.to_owned();
-        let read = move || add_up(BufReader::new(File::open(file)?));
-        let read = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other)?;
-        let (mut days, skipped) = read?;
+        let (mut days, skipped) = read(path, add_up).await?;
         self.progress.skip(day, &mut days);
         if skipped > 0 {
             tracing::warn!(%day, skipped, "sessions are left out of TLS reports");
@@ -88,9 +84,7 @@ impl Daily for Sender {
             let part: Vec<(String, Places)> = rest.by_ref().take(AT_ONCE).collect();
             let Some((last, _)) = part.last().cloned() else { return Ok(Sent::Done(sent)) };
             let (maker, to, days) = (self.maker.clone(), Arc::clone(gateway), Arc::clone(&days));
-            // Packing, signing and files are nothing for a thread of the network.
-            let make = move || maker.make(&to, day, &days, &part);
-            let made = tokio::task::spawn_blocking(make).await.map_err(std::io::Error::other)?;
+            let made = off_network(move || maker.make(&to, day, &days, &part)).await?;
             let mailed = submit(gateway, made.0).await?;
             sent = sent.saturating_add(mailed).saturating_add(made.1);
             self.progress.reached(day, last);
