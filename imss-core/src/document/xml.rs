@@ -223,6 +223,18 @@ pub(crate) fn decode<'a>(
     Ok(text)
 }
 
+/// Whether `head`, the start of a file, can be XML and holds one of `words`, in any width of letter.
+pub(crate) fn is_xml_with(head: &[u8], words: &[&[u8]]) -> bool {
+    if !is_xml(head) {
+        return false;
+    }
+    let narrow: Cow<'_, [u8]> = match memchr::memchr(0, head) {
+        Some(_) => head.iter().copied().filter(|&octet| octet != 0).collect(),
+        None => head.into(),
+    };
+    words.iter().any(|word| memchr::memmem::find(&narrow, word).is_some())
+}
+
 /// Whether `content` can be XML: the first thing in it is a `<`.
 pub(crate) fn is_xml(content: &[u8]) -> bool {
     let content = match content {

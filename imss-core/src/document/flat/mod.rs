@@ -43,11 +43,7 @@ impl Extractor for Flat {
             return true;
         }
         let head = content.get(..HEAD.min(content.len())).unwrap_or_default();
-        if !xml::is_xml(head) {
-            return false;
-        }
-        let narrow: Vec<u8> = head.iter().copied().filter(|&octet| octet != 0).collect();
-        NAMES.iter().any(|name| memchr::memmem::find(&narrow, name).is_some())
+        xml::is_xml_with(head, &NAMES)
     }
 
     fn extract(

@@ -34,10 +34,7 @@ impl Extractor for Odf {
     fn recognises(&self, content: &[u8], detected: &FileType, members: &[Member]) -> bool {
         if members.is_empty() {
             let head = content.get(..HEAD.min(content.len())).unwrap_or_default();
-            return xml::is_xml(head) && {
-                let narrow: Vec<u8> = head.iter().copied().filter(|&octet| octet != 0).collect();
-                memchr::memmem::find(&narrow, b"opendocument:xmlns:office").is_some()
-            };
+            return xml::is_xml_with(head, &[b"opendocument:xmlns:office"]);
         }
         let has = |wanted: &str| {
             members.iter().flat_map(|member| &member.names).any(|name| name == wanted)
