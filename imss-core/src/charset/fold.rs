@@ -5,7 +5,7 @@
 //! table; only what combines is normalised. Work is linear.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use unicode_normalization::char::canonical_combining_class;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
@@ -32,7 +32,6 @@ pub fn fold(text: &str) -> String {
 pub fn fold_within(text: &str, max_growth: usize) -> (String, bool) {
     let max_bytes = text.len().saturating_add(max_growth);
     let mut folder = Folder { out: String::with_capacity(text.len()), space: false, max_bytes };
-    let table: &[u32] = &TABLE;
     let mut rest = text;
     while !rest.is_empty() && !folder.is_full() {
         let ascii = rest.bytes().position(|byte| !byte.is_ascii()).unwrap_or(rest.len());
@@ -40,7 +39,7 @@ pub fn fold_within(text: &str, max_growth: usize) -> (String, bool) {
         let ascii = if ascii < rest.len() { ascii.saturating_sub(1) } else { ascii };
         let (plain, tail) = rest.split_at_checked(ascii).unwrap_or((rest, ""));
         folder.ascii(plain);
-        rest = folder.special(tail, table);
+        rest = folder.special(tail);
     }
     let is_cut = folder.is_full();
     (folder.out, is_cut)
@@ -75,7 +74,7 @@ impl Folder {
 
     /// Folds up to the second ASCII letter in a row, and returns what is left. A letter is written
     /// once the next one is known not to combine with it.
-    fn special<'a>(&mut self, text: &'a str, table: &[u32]) -> &'a str {
+    fn special<'a>(&mut self, text: &'a str) -> &'a str {
         let mut pending: Option<(usize, u32)> = None;
         let mut ascii = 0_u8;
         let mut at = 0;
@@ -86,14 +85,14 @@ impl Folder {
                 let left = pending.map_or(at, |(start, _)| start);
                 return text.get(left..).unwrap_or_default();
             }
-            let folded = lookup(table, c);
+            let folded = lookup(c);
             if folded == COMPLEX {
                 let start = pending.take().map_or(at, |(start, _)| start);
                 let length = text.get(at..).unwrap_or_default().char_indices();
-                let mut length = length.filter(|(_, c)| lookup(table, *c) != COMPLEX);
+                let mut length = length.filter(|(_, c)| lookup(*c) != COMPLEX);
                 let end = length.next().map_or(text.len(), |(length, _)| at.saturating_add(length));
                 for c in text.get(start..end).unwrap_or_default().nfkc() {
-                    self.letter(c, table);
+                    self.letter(c);
                     if self.is_full() {
                         return "";
                     }
@@ -127,8 +126,8 @@ impl Folder {
     }
 
     /// Writes a letter in composed form.
-    fn letter(&mut self, c: char, table: &[u32]) {
-        let folded = lookup(table, c);
+    fn letter(&mut self, c: char) {
+        let folded = lookup(c);
         if folded != COMPLEX {
             self.simple(folded);
         } else if !is_invisible(c) {
@@ -166,14 +165,24 @@ const SPACE: u32 = u32::MAX - 1;
 /// Combines with what is around it, or becomes more than one letter.
 const COMPLEX: u32 = u32::MAX - 2;
 
-/// What each letter of the Basic Multilingual Plane becomes by itself.
-static TABLE: LazyLock<Vec<u32>> = LazyLock::new(|| {
-    (0..0x1_0000_u32).map(|code| char::from_u32(code).map_or(COMPLEX, fold_one)).collect()
-});
+/// Letters that are folded together when one of them is met.
+const PAGE: usize = 256;
+/// Pages of the two planes that letters and pictures of them are in.
+const PAGES: usize = 0x2_0000 / PAGE;
 
-fn lookup(table: &[u32], c: char) -> u32 {
-    let known = usize::try_from(u32::from(c)).ok().and_then(|code| table.get(code));
-    known.copied().unwrap_or_else(|| fold_one(c))
+/// What each letter becomes by itself, page by page: a whole table takes longer than most messages.
+static TABLE: [OnceLock<Box<[u32]>>; PAGES] = [const { OnceLock::new() }; PAGES];
+
+fn lookup(c: char) -> u32 {
+    let code = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
+    let page = TABLE.get(code / PAGE).map(|page| page.get_or_init(|| fold_page(code / PAGE)));
+    page.and_then(|page| page.get(code % PAGE)).copied().unwrap_or_else(|| fold_one(c))
+}
+
+fn fold_page(number: usize) -> Box<[u32]> {
+    let code = |place| u32::try_from(number.saturating_mul(PAGE).saturating_add(place)).ok();
+    let letter = |place| code(place).and_then(char::from_u32);
+    (0..PAGE).map(|place| letter(place).map_or(COMPLEX, fold_one)).collect()
 }
 
 /// What `c` becomes, if its neighbours have no say in it.
