@@ -304,6 +304,16 @@ fn chosen(count: usize) -> String {
 }
 
 #[test]
+fn a_long_text_before_the_parts_is_no_notice() {
+    let file = "begin 644 a.txt\r\n#86)C\r\n`\r\nend\r\n";
+    let text = format!("{}{file}--b\r\n\r\nx\r\n--b--\r\n", "word\r\n".repeat(12_000));
+    let limits = Limits::default();
+    let message = Message::parse(body("multipart/mixed; boundary=b", &text).into(), &limits);
+    let entities = Entities::extract(&message, &limits, &StopFlag::new());
+    assert!(entities.iter().any(|entity| entity.names == ["a.txt"]));
+}
+
+#[test]
 fn folding_all_texts_stays_inside_the_work() {
     let marks = "a\u{301}\u{302}".repeat(200_000);
     let rows =
