@@ -12,7 +12,7 @@ use unarc_rs::ace::{AceArchive, FileHeader};
 use unarc_rs::error::ArchiveError;
 
 use super::passwords::may_try;
-use super::sfx;
+use super::sfx::{self, Start};
 use super::{Member, Missing, Passwords, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
@@ -40,7 +40,7 @@ impl Unpacker for Ace {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
-        let offset = start(source.content).unwrap_or(0);
+        let Some(offset) = Start::place(start(source.content), budget) else { return Ok(()) };
         let content = source.content.slice(offset..);
         let malformed = UnpackError::Malformed { offset: offset as u64, detail: "header" };
         let open = || AceArchive::new(Cursor::new(&content));
@@ -75,14 +75,11 @@ impl Unpacker for Ace {
     }
 }
 
-fn start(content: &[u8]) -> Option<usize> {
+fn start(content: &[u8]) -> Option<Start> {
     if content.get(BEFORE..)?.starts_with(SIGNATURE) {
-        return Some(0);
+        return Some(Start::At(0));
     }
-    sfx::places(content, SIGNATURE)
-        .into_iter()
-        .find_map(|at| at.checked_sub(BEFORE))
-        .filter(|&at| at > 0)
+    sfx::search(content, (SIGNATURE, BEFORE), |_| true, |_| true)
 }
 
 fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {

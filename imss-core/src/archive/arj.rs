@@ -15,6 +15,7 @@ use super::drain::{Drained, drain};
 use super::le::{len16_at, length, u32_at};
 use super::names::spellings;
 use super::passwords::may_try;
+use super::sfx::{self, Start};
 use super::{Member, Missing, Passwords, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
@@ -22,11 +23,11 @@ use crate::limits::Budget;
 use crate::recycle;
 
 const MAGIC: &[u8] = b"\x60\xea";
+/// The kind of the first header.
+const MAIN: u8 = 2;
 /// Octets of the longest header.
 const MAX_HEADER: usize = 2_600;
-/// Places in a program that are looked at.
-const MAX_PLACES: usize = 4_096;
-/// Extended headers of one file.
+/// Extended headers of one file. What follows more of them is no header, which is malformed.
 const MAX_EXTENDED: usize = 64;
 /// Octets decoded at once.
 const PIECE: usize = 4 << 10;
@@ -51,7 +52,7 @@ impl Unpacker for Arj {
     ) -> Result<(), UnpackError> {
         let content = source.content;
         let malformed = |at: usize, detail| UnpackError::Malformed { offset: at as u64, detail };
-        let mut at = start(content).unwrap_or(0);
+        let Some(mut at) = Start::place(start(content), budget) else { return Ok(()) };
         let mut is_main = true;
         let mut chunk = Vec::new();
         loop {
@@ -82,16 +83,17 @@ impl Unpacker for Arj {
     }
 }
 
-fn start(content: &[u8]) -> Option<usize> {
+fn start(content: &[u8]) -> Option<Start> {
     let is_main =
-        |at: usize| matches!(Header::read(content, at), Some((Some(own), _)) if own.kind == 2);
+        |rest: &[u8]| matches!(Header::read(rest, 0), Some((Some(own), _)) if own.kind == MAIN);
     if content.starts_with(MAGIC) {
-        return is_main(0).then_some(0);
+        return is_main(content).then_some(Start::At(0));
     }
-    if !content.starts_with(b"MZ") {
-        return None;
-    }
-    memchr::memmem::find_iter(content, MAGIC).take(MAX_PLACES).find(|&at| is_main(at))
+    // A size that can be, and the kind: what a checksum is worth calculating for.
+    let may_be_main = |rest: &[u8]| {
+        rest.get(10) == Some(&MAIN) && len16_at(rest, 2).is_some_and(|size| size <= MAX_HEADER)
+    };
+    sfx::search(content, (MAGIC, 0), may_be_main, is_main)
 }
 
 struct Header<'a> {

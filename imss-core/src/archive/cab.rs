@@ -13,7 +13,7 @@ use lzxd::{Lzxd, WindowSize};
 use super::drain::drain;
 use super::le::{len16_at, length, u16_at, u32_at};
 use super::names::spellings;
-use super::sfx;
+use super::sfx::{self, Start};
 use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
@@ -46,7 +46,7 @@ impl Unpacker for Cab {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
-        let offset = start(source.content).unwrap_or(0);
+        let Some(offset) = Start::place(start(source.content), budget) else { return Ok(()) };
         let cabinet = source.content.slice(offset..);
         let malformed = |at: usize, detail| {
             let offset = offset.saturating_add(at) as u64;
@@ -73,12 +73,16 @@ impl Unpacker for Cab {
     }
 }
 
-fn start(content: &[u8]) -> Option<usize> {
-    let places = sfx::places(content, SIGNATURE);
-    places
-        .into_iter()
-        .find(|&at| content.get(at..).is_some_and(|rest| Header::read(rest).is_some()))
-        .or_else(|| content.starts_with(SIGNATURE).then_some(0))
+fn start(content: &[u8]) -> Option<Start> {
+    if content.starts_with(SIGNATURE) {
+        return Some(Start::At(0));
+    }
+    sfx::search(content, (SIGNATURE, 0), is_version, |rest| Header::read(rest).is_some())
+}
+
+/// Version 1.3 is the only one.
+fn is_version(cabinet: &[u8]) -> bool {
+    cabinet.get(25) == Some(&1)
 }
 
 struct Header {
@@ -100,8 +104,7 @@ struct Folder {
 impl Header {
     fn read(cabinet: &[u8]) -> Option<Self> {
         let flags = u16_at(cabinet, 30)?;
-        // Version 1.3 is the only one.
-        (cabinet.get(25)? == &1).then_some(())?;
+        is_version(cabinet).then_some(())?;
         let mut at = 36_usize;
         let (mut folder_reserve, mut reserve) = (0, 0);
         if flags & 4 != 0 {

@@ -19,6 +19,8 @@ use crate::limits::Budget;
 const TRAILER: &[u8] = b"TRAILER!!!";
 /// Octets of a name.
 const MAX_NAME: usize = 64 << 10;
+/// Places that are read as a header behind octets that are none.
+const MAX_PLACES: usize = 10_000;
 
 /// The cpio format.
 pub(super) struct Cpio;
@@ -50,7 +52,8 @@ impl Unpacker for Cpio {
                 if zeros == rest.len() {
                     break;
                 }
-                let Some(next) = search(source.content, at.saturating_add(zeros)) else {
+                let next = search(source.content, at.saturating_add(zeros), share.budget);
+                let Some(next) = next else {
                     if ended {
                         let detail = "octets after the trailer";
                         share.tell(AnomalyKind::TrailingData, at as u64, detail);
@@ -103,12 +106,20 @@ fn entry(share: &mut Share<'_, '_, '_>, header: &Header<'_>) -> Result<(), Unpac
 }
 
 /// Where the next header is, at or after `from`.
-fn search(content: &[u8], from: usize) -> Option<usize> {
+fn search(content: &[u8], from: usize, budget: &mut Budget<'_>) -> Option<usize> {
     let rest = content.get(from..)?;
     let found = memchr::memmem::find_iter(rest, b"0707").map(|at| from.saturating_add(at));
-    let text = found.take(10_000).find(|&at| Header::at(content, at).is_some());
+    for (number, at) in found.enumerate() {
+        if number >= MAX_PLACES {
+            budget.left_out("entries past 10,000 places where one may start");
+            break;
+        }
+        if Header::at(content, at).is_some() {
+            return Some(at);
+        }
+    }
     // Old binary headers have no signature worth searching; they are met where zeros end.
-    text.or_else(|| Header::at(content, from).map(|_| from))
+    Header::at(content, from).map(|_| from)
 }
 
 struct Header<'a> {

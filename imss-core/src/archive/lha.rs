@@ -14,6 +14,7 @@ use delharc::decode::{Decoder, DecoderAny};
 use super::drain::{Drained, drain};
 use super::le::length;
 use super::names::{add, spellings};
+use super::sfx::{self, Start};
 use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
@@ -22,8 +23,6 @@ use crate::recycle;
 
 /// Octets decoded at once. What a cut archive held in the last of them is lost.
 const PIECE: usize = 4 << 10;
-/// Places in a program that are looked at.
-const MAX_PLACES: usize = 64;
 
 /// The LHA format.
 pub(super) struct Lha;
@@ -44,7 +43,7 @@ impl Unpacker for Lha {
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
         let content = source.content;
-        let mut at = start(content).unwrap_or(0);
+        let Some(mut at) = Start::place(start(content), budget) else { return Ok(()) };
         let mut chunk = Vec::new();
         loop {
             budget.check_stop()?;
@@ -81,18 +80,16 @@ fn refused(error: GapReason, at: usize) -> UnpackError {
 }
 
 /// Where the first header is.
-fn start(content: &[u8]) -> Option<usize> {
+fn start(content: &[u8]) -> Option<Start> {
     if is_header(content) {
-        return Some(0);
+        return Some(Start::At(0));
     }
-    if !content.starts_with(b"MZ") {
-        return None;
-    }
-    let places = memchr::memmem::find_iter(content, b"-lh").take(MAX_PLACES);
-    places.filter_map(|at| at.checked_sub(2)).find(|&at| {
-        let rest = content.get(at..).unwrap_or_default();
-        is_header(rest) && matches!(header(rest), Ok(Some((header, _))) if fits(&header, rest))
-    })
+    sfx::search(
+        content,
+        (b"-l", 2),
+        is_header,
+        |rest| matches!(header(rest), Ok(Some((header, _))) if fits(&header, rest)),
+    )
 }
 
 fn fits(header: &LhaHeader, rest: &[u8]) -> bool {

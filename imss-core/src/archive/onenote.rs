@@ -22,7 +22,7 @@ const OBJECT: &[u8] = b"\xe7\x16\xe3\xbd\x65\x26\x11\x45\xa4\xc4\x8d\x4d\x0b\x7a
 const PACKAGED: &[u8] = b"\x2f\xe9\x8d\x63\xd4\xa6\xc1\x4b\x9a\x36\xb3\xfc\x25\x11\xa5\xb7";
 /// Octets before the data.
 const HEADER: usize = 36;
-/// Names kept, and characters of each.
+/// Names kept, and characters of each: those that Windows allows.
 const MAX_NAMES: usize = 1_000;
 const MAX_NAME: usize = 255;
 
@@ -47,6 +47,9 @@ impl Unpacker for OneNote {
     ) -> Result<(), UnpackError> {
         budget.charge_work(source.content.len() as u64)?;
         let mut names = file_names(source.content);
+        if names.len() >= MAX_NAMES {
+            budget.left_out("names of files past 1,000");
+        }
         let mut share = Share { content: source.content, budget, out };
         let mut at = 0_usize;
         if source.content.get(48..64) == Some(PACKAGED) {

@@ -22,7 +22,7 @@ use super::drain::kept;
 use super::le::length;
 use super::names::{add, spellings};
 use super::passwords::may_try;
-use super::sfx;
+use super::sfx::{self, Start};
 use super::{Member, Missing, Passwords, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
@@ -61,19 +61,20 @@ impl Unpacker for Rar {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
-        let content = source.content.slice(start(source.content).unwrap_or(0)..);
+        let Some(offset) = Start::place(start(source.content), budget) else { return Ok(()) };
+        let content = source.content.slice(offset..);
         let (archive, password) = open(&content, source.passwords, budget)?;
         Run { content: &content, archive: &archive, password, budget, out }.all()
     }
 }
 
-fn start(content: &[u8]) -> Option<usize> {
-    let places = sfx::places(content, SIGNATURE);
+fn start(content: &[u8]) -> Option<Start> {
     // 0 is version 1.5 to 4, 1 is 5 to 7; a later one is reported as such.
-    places.into_iter().find(|&at| {
-        let version = at.checked_add(SIGNATURE.len()).and_then(|at| content.get(at));
-        version.is_some_and(|&version| version <= 2)
-    })
+    let is_known = |rest: &[u8]| rest.get(SIGNATURE.len()).is_some_and(|&version| version <= 2);
+    if content.starts_with(SIGNATURE) {
+        return is_known(content).then_some(Start::At(0));
+    }
+    sfx::search(content, (SIGNATURE, 0), is_known, |_| true)
 }
 
 /// Parses the headers, and finds a password if anything needs one.

@@ -129,6 +129,9 @@ impl Run<'_, '_, '_> {
     ) -> Result<usize, UnpackError> {
         if matches!(header.kind, b'x' | b'g' | b'X' | b'L' | b'K' | b'N' | b'V') {
             let data = self.slice(start, header.size);
+            if data.len() > MAX_EXTENSION {
+                self.budget.left_out("a header of an entry past 1 MiB");
+            }
             extend(extension, header.kind, data.get(..MAX_EXTENSION).unwrap_or(&data));
             return Ok(next(start, header.size));
         }

@@ -17,7 +17,16 @@ pub(super) struct Line {
     parameters: Vec<(String, String)>,
     /// The value, not unescaped.
     pub(super) value: String,
+    /// Whether parameters were left out, or the value not decoded because of its long head.
+    pub(super) is_cut: bool,
 }
+
+/// Parameters of one line.
+const MAX_PARAMETERS: usize = 64;
+/// Octets before the value in which its encoding is looked for.
+const MAX_HEAD: usize = 500;
+/// What is left out past them.
+pub(super) const LEFT_OUT: &str = "parameters of a line past 64, or an encoding behind 500 octets";
 
 impl Line {
     /// The value of a parameter.
@@ -103,9 +112,12 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = Line> {
 }
 
 fn is_quoted_printable(line: &str) -> bool {
-    let head = cut(line, 500).split(':').next().unwrap_or_default();
-    head.len() < 500
-        && memchr::memchr(b';', head.as_bytes()).is_some()
+    let head = cut(line, MAX_HEAD).split(':').next().unwrap_or_default();
+    head.len() < MAX_HEAD && names_quoted_printable(head)
+}
+
+fn names_quoted_printable(head: &str) -> bool {
+    memchr::memchr(b';', head.as_bytes()).is_some()
         && head.to_ascii_uppercase().contains("QUOTED-PRINTABLE")
 }
 
@@ -119,7 +131,8 @@ fn parse(line: &str) -> Option<Line> {
     let mut pieces = head.split(';');
     let name = pieces.next()?.rsplit('.').next()?.trim().to_ascii_uppercase();
     let parameters: Vec<(String, String)> = pieces
-        .take(64)
+        .by_ref()
+        .take(MAX_PARAMETERS)
         .map(|piece| match piece.split_once('=') {
             Some((name, value)) => {
                 (name.trim().to_ascii_uppercase(), value.trim().trim_matches('"').to_owned())
@@ -128,7 +141,8 @@ fn parse(line: &str) -> Option<Line> {
             None => (String::new(), piece.trim().to_owned()),
         })
         .collect();
-    let mut line = Line { name, parameters, value: value.to_owned() };
+    let is_cut = pieces.next().is_some() || head.len() >= MAX_HEAD && names_quoted_printable(head);
+    let mut line = Line { name, parameters, value: value.to_owned(), is_cut };
     if is_quoted_printable(head) {
         let octets = quoted_printable(value);
         line.value = charset::decode(&octets, line.parameter("CHARSET")).text;

@@ -6,8 +6,10 @@
 use super::sink::{Sink, cut};
 use super::{ActiveKind, LinkKind};
 
-/// Octets of a service or topic.
+/// Octets of a service.
 const MAX_NAME: usize = 1_000;
+/// Octets, or letters, of a topic and of the arguments of one call: spreadsheets refuse longer formulas.
+const MAX_FORMULA: usize = 8_192;
 
 /// Reports what `formula` does.
 pub(crate) fn report(formula: &str, sink: &mut Sink<'_, '_>) {
@@ -49,7 +51,7 @@ pub(crate) fn dde(formula: &str) -> Option<&str> {
             '|' if !quoted => {
                 let from = formula.floor_char_boundary(at.saturating_sub(MAX_NAME));
                 let before = formula.get(from..at)?;
-                let topic = cut(formula.get(at.saturating_add(1)..)?, MAX_NAME);
+                let topic = cut(formula.get(at.saturating_add(1)..)?, MAX_FORMULA);
                 if let Some(length) = reference(before, topic) {
                     return formula.get(at.saturating_sub(length)..);
                 }
@@ -130,7 +132,7 @@ fn is_interesting(name: &str) -> bool {
 fn arguments(inside: &str) -> Vec<String> {
     let (mut all, mut current) = (Vec::new(), String::new());
     let (mut quoted, mut depth) = (false, 0_usize);
-    let mut characters = inside.chars().take(8_192).peekable();
+    let mut characters = inside.chars().take(MAX_FORMULA).peekable();
     while let Some(character) = characters.next() {
         match character {
             '"' if quoted && characters.peek() == Some(&'"') => {

@@ -3,7 +3,7 @@
 //! In: a calendar. Out: the values that a reader sees, in order; URLs as links; `ATTACH` with data
 //! as embedded files; alarms that start a program (RFC 2445, 4.8.6.1) as facts.
 
-use super::content_line::{Line, decode, lines};
+use super::content_line::{self, Line, decode, lines};
 use super::sink::Sink;
 use super::{ActiveKind, Extractor, LinkKind, Piece, TextKind};
 use crate::archive::{Member, Source, UnpackError};
@@ -37,6 +37,9 @@ impl Extractor for Calendar {
         let mut alarm = None;
         for line in lines(&text) {
             sink.budget.charge_work(64)?;
+            if line.is_cut {
+                sink.budget.left_out(content_line::LEFT_OUT);
+            }
             match (line.name.as_str(), line.value.trim()) {
                 ("BEGIN", "VALARM") => alarm = Some((false, String::new())),
                 ("END", "VALARM") => {

@@ -10,12 +10,12 @@ use super::{Active, ActiveKind, Link, LinkKind, Piece, TextKind};
 use crate::archive::{Member, UnpackError};
 use crate::limits::{Budget, Limit};
 
-/// Octets of a link's target.
+/// Octets of a link's target. Its start says where it leads.
 const MAX_TARGET: usize = 4 << 10;
 /// Octets of a link's label.
 const MAX_LABEL: usize = 1 << 10;
 /// Octets of a property's value.
-const MAX_VALUE: usize = 4 << 10;
+const MAX_VALUE: usize = 64 << 10;
 /// Links, properties and facts of one document, each.
 const MAX_FACTS: usize = 10_000;
 
@@ -62,6 +62,9 @@ impl<'a, 'b> Sink<'a, 'b> {
     pub(crate) fn property(&mut self, name: &str, value: &str) {
         let value = value.trim();
         if !value.is_empty() && self.fact() {
+            if value.len() > MAX_VALUE {
+                self.budget.left_out("the end of a property past 64 KiB");
+            }
             let name = cut(name, MAX_LABEL).to_lowercase();
             (self.out)(Piece::Property { name, value: cut(value, MAX_VALUE).to_owned() });
         }

@@ -3,7 +3,7 @@
 //! In: contacts. Out: the values that a reader sees, in order, quoted-printable decoded; URLs as
 //! links; pictures, sounds and keys with data as embedded files.
 
-use super::content_line::{decode, lines};
+use super::content_line::{self, decode, lines};
 use super::sink::Sink;
 use super::{Extractor, LinkKind, Piece, TextKind};
 use crate::archive::{Member, Source, UnpackError};
@@ -33,6 +33,9 @@ impl Extractor for Contacts {
         let mut sink = Sink::new(budget, out);
         for line in lines(&text) {
             sink.budget.charge_work(64)?;
+            if line.is_cut {
+                sink.budget.left_out(content_line::LEFT_OUT);
+            }
             match line.name.as_str() {
                 "URL" | "SOURCE" | "FBURL" | "CALURI" => {
                     sink.link(LinkKind::Click, &line.text(), "");

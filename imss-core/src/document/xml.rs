@@ -21,8 +21,6 @@ use crate::limits::{Budget, Limit};
 const MAX_DEPTH: usize = 1_000;
 /// What an event costs besides its octets.
 const STEPS: u64 = 16;
-/// Octets in which an XML declaration must end.
-const MAX_DECLARATION: usize = 256;
 
 /// A reader over decoded text.
 pub(crate) struct Xml<'a> {
@@ -258,8 +256,7 @@ pub(crate) fn root(text: &str, budget: &mut Budget<'_>) -> Result<Option<String>
 
 /// The charset of the declaration, unless it is UTF-8 or cannot be true.
 fn declared(content: &[u8]) -> Option<&str> {
-    let head = content.get(..MAX_DECLARATION.min(content.len()))?;
-    let head = head.strip_prefix(b"<?xml")?;
+    let head = content.strip_prefix(b"<?xml")?;
     let head = head.get(..memchr::memmem::find(head, b"?>")?)?;
     let at = memchr::memmem::find(head, b"encoding")?;
     let rest = head.get(at..)?;

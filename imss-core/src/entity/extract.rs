@@ -140,7 +140,14 @@ impl Extraction<'_> {
             self.entities.anomalies.push(Anomaly { entity: place.entity, ..anomaly.clone() });
         }
         for cut in message.cuts() {
-            let detail = format!("at octet {}", cut.offset);
+            let detail = match cut.limit {
+                Limit::Facts => format!(
+                    "names of a part past 32, pieces of a parameter past 256, or the parts of a \
+                     multipart without a boundary past 64 KiB, at octet {}",
+                    cut.offset
+                ),
+                _ => format!("at octet {}", cut.offset),
+            };
             self.gap(GapReason::Limit(cut.limit), place.entity, ENGINE, detail);
         }
         // For each part: the entity that holds its children, and how deep that is.

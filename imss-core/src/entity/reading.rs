@@ -34,7 +34,9 @@ impl Extraction<'_> {
             let head = head.to_ascii_lowercase();
             let found = |sign: &&[u8]| memchr::memmem::find(&head, sign).is_some();
             let Some((holder, layer)) = holders.get(multipart).copied() else { continue };
-            if !is_between && !SIGNS.iter().any(found) {
+            // No usual notice is longer than what is searched.
+            let is_notice = content.len() <= SIGN_BYTES && !SIGNS.iter().any(found);
+            if !is_between && is_notice {
                 continue;
             }
             if let Err(limit) = self.budget.charge_entity() {

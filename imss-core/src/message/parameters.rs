@@ -14,8 +14,9 @@ use super::part::{Disposition, TransferEncoding};
 use crate::ambiguity::Reader;
 use crate::anomaly::AnomalyKind;
 use crate::charset;
+use crate::limits::Limit;
 
-/// Spellings kept of one part's name. More occur only in attacks, which the conflict records.
+/// Spellings kept of one part's name.
 const MAX_NAMES: usize = 32;
 
 /// Pieces read of one parameter (RFC 2231 §3).
@@ -51,10 +52,18 @@ pub(crate) fn describe(
     let types: Vec<(usize, Value)> = types.collect();
     let type_names: Vec<String> =
         types.iter().take(MAX_NAMES).flat_map(|(_, value)| value.texts("name")).collect();
+    let types_at = types.first().map_or(0, |(at, _)| *at);
+    let leaves_types = types.len() > MAX_NAMES;
+    if leaves_types || types.iter().any(|(_, value)| value.leaves_out()) {
+        defects.cut(Limit::Facts, types_at);
+    }
     let content_type = choose_type(types, reader, defects);
     let disposition = values("Content-Disposition").map(|(at, value)| (at, Value::parse(value)));
     let dispositions: Vec<(usize, Value)> = disposition.collect();
     for (at, value) in &dispositions {
+        if value.leaves_out() {
+            defects.cut(Limit::Facts, *at);
+        }
         described.names.extend(value.texts("filename"));
         if value.conflicts("filename") {
             defects.add(AnomalyKind::ConflictingParameter, *at, b"filename");
@@ -87,7 +96,9 @@ pub(crate) fn describe(
         _ => Some(Disposition::Attachment),
     });
     described.encoding = encoding(values("Content-Transfer-Encoding"), reader, defects);
-    keep_distinct(&mut described.names);
+    if keep_distinct(&mut described.names) {
+        defects.cut(Limit::Facts, types_at);
+    }
     described
 }
 
@@ -140,15 +151,23 @@ fn encoding<'a>(
     }
 }
 
-fn keep_distinct(names: &mut Vec<String>) {
+/// Keeps each name once; tells whether there were too many.
+fn keep_distinct(names: &mut Vec<String>) -> bool {
     let mut kept: Vec<String> = Vec::new();
+    let mut is_cut = false;
     for name in names.drain(..) {
         let name = name.trim();
-        if !name.is_empty() && kept.len() < MAX_NAMES && !kept.iter().any(|known| known == name) {
+        if name.is_empty() || kept.iter().any(|known| known == name) {
+            continue;
+        }
+        if kept.len() < MAX_NAMES {
             kept.push(name.to_owned());
+        } else {
+            is_cut = true;
         }
     }
     *names = kept;
+    is_cut
 }
 
 /// A field value with parameters.
@@ -191,6 +210,17 @@ impl Value {
         let (major, minor) = self.word.split_once('/')?;
         let good = !major.is_empty() && !minor.is_empty() && !minor.contains('/');
         good.then(|| self.word.clone())
+    }
+
+    /// Whether there are more parameters of one name, or pieces of one, than are read.
+    fn leaves_out(&self) -> bool {
+        // Nearly all values end here.
+        if self.parameters.len() <= MAX_NAMES {
+            return false;
+        }
+        ["name", "filename", "charset", "boundary"].into_iter().any(|name| {
+            self.plain(name).count() > MAX_NAMES || self.pieces(name).count() > MAX_PIECES
+        })
     }
 
     /// A parameter's octets, pieces put together, trimmed.
@@ -246,6 +276,13 @@ impl Value {
         })
     }
 
+    /// What stands in RFC 2231 form.
+    fn pieces(&self, name: &str) -> impl Iterator<Item = &Parameter> {
+        self.parameters.iter().filter(move |parameter| {
+            parameter.name == name && (parameter.section.is_some() || parameter.extended)
+        })
+    }
+
     /// The value in RFC 2231 form: its charset and its octets.
     fn assembled(&self, name: &str) -> Option<(Option<String>, Vec<u8>)> {
         self.assembled_all(name).into_iter().next()
@@ -255,14 +292,7 @@ impl Value {
     /// they stop at a gap or do not, take the first or the last of equal pieces, in the order of
     /// their numbers or as they come, and undo the percent signs of marked pieces, all or none.
     fn assembled_all(&self, name: &str) -> Vec<(Option<String>, Vec<u8>)> {
-        let found: Vec<&Parameter> = self
-            .parameters
-            .iter()
-            .filter(|parameter| {
-                parameter.name == name && (parameter.section.is_some() || parameter.extended)
-            })
-            .take(MAX_PIECES)
-            .collect();
+        let found: Vec<&Parameter> = self.pieces(name).take(MAX_PIECES).collect();
         if found.is_empty() {
             return Vec::new();
         }

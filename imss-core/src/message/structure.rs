@@ -230,9 +230,15 @@ impl Builder<'_> {
     }
 
     /// The first line with two hyphens before a field is a delimiter to readers that search for one.
-    fn guess_boundary(&self, body: usize) -> Option<Vec<u8>> {
+    fn guess_boundary(&mut self, body: usize) -> Option<Vec<u8>> {
         let text = self.raw.get(body..self.raw.len().min(body.saturating_add(GUESS_BYTES)))?;
-        let first = if text.starts_with(b"--") { 0 } else { memmem::find(text, b"\n--")? + 1 };
+        let next = || memmem::find(text, b"\n--").map(|at| at + 1);
+        let Some(first) = text.starts_with(b"--").then_some(0).or_else(next) else {
+            if text.len() == GUESS_BYTES {
+                self.defects.cut(Limit::Facts, body);
+            }
+            return None;
+        };
         let line = Line::at(text, first);
         let boundary = trim_end(line.text.get(2..)?);
         let known = self.open.iter().any(|open| open.boundary == boundary);

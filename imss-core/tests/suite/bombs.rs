@@ -36,7 +36,7 @@ fn structure_is_bounded() {
         ("encoded words", || field(&"=?utf-8?q?a?=\r\n ".repeat(100_000)), Some(Limit::Header)),
         ("encoded words without end", || field(&"=?a?q? ".repeat(100_000)), None),
         ("parts", parts, Some(Limit::Entities)),
-        ("pieces of a parameter", pieces, None),
+        ("pieces of a parameter", pieces, Some(Limit::Facts)),
     ];
     check(&rows, &Limits::default());
 }

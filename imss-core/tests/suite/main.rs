@@ -5,5 +5,6 @@ mod cuts;
 mod documents;
 mod golden;
 mod listing;
+mod made;
 mod properties;
 mod wire;

@@ -25,6 +25,8 @@ use crate::limits::{Budget, Limit};
 
 /// Octets of a sector.
 const SECTOR: usize = 2_048;
+/// Names of one place.
+const MAX_NAMES: usize = 64;
 /// Where the volume descriptors start.
 const DESCRIPTORS: usize = 16 * SECTOR;
 
@@ -102,8 +104,10 @@ impl Files<'_, '_> {
             && let Some(known) = self.by_place.get(&key).and_then(|&at| self.list.get_mut(at))
         {
             // Many names for one place cost memory for nothing.
-            if known.names.len() < 64 {
+            if known.names.len() < MAX_NAMES {
                 add(&mut known.names, file.names);
+            } else {
+                self.budget.left_out("names of one file past 64");
             }
             return Ok(());
         }

@@ -45,6 +45,9 @@ pub(super) fn read(
         files.budget.charge_work(more.len() as u64)?;
         next = entries(&more, &mut rock);
     }
+    if next.is_some() {
+        files.budget.left_out("what is said of a file in more than 32 areas");
+    }
     Ok(rock)
 }
 

@@ -172,6 +172,9 @@ fn walk(
             continue;
         };
         files.budget.charge_work(node.extents.len() as u64 * 8)?;
+        if node.extents.len() >= MAX_DESCRIPTORS {
+            files.budget.left_out("pieces of a file past 20,000");
+        }
         if !(is_folder || node.is_folder) {
             files.add(node_file(&node, &path))?;
             continue;

@@ -23,9 +23,12 @@ pub(super) fn is_start(archive: &[u8]) -> bool {
     let (Some(claimed), Some(fields)) = (u32_at(archive, 8), archive.get(12..START)) else {
         return false;
     };
+    if archive.get(6) != Some(&0) {
+        return false;
+    }
     let mut sum = flate2::Crc::new();
     sum.update(fields);
-    archive.get(6) == Some(&0) && (sum.sum() == claimed || claimed == 0)
+    sum.sum() == claimed || claimed == 0
 }
 
 /// The coders of the packed header; none if it is not packed.

@@ -18,7 +18,7 @@ use sevenz_rust2::{Archive, BlockDecoder, EncoderMethod, Error, Password};
 use super::drain::{Drained, Pace, drain_at};
 use super::le::u32_at;
 use super::passwords::may_try;
-use super::sfx;
+use super::sfx::{self, Start};
 use super::{Member, Missing, Passwords, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
@@ -44,7 +44,7 @@ impl Unpacker for SevenZip {
     }
 
     fn recognises(&self, content: &Bytes, _detected: &FileType) -> bool {
-        content.starts_with(SIGNATURE) || start(content).is_some()
+        start(content).is_some()
     }
 
     fn unpack(
@@ -53,7 +53,7 @@ impl Unpacker for SevenZip {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
-        let offset = start(source.content).unwrap_or(0);
+        let Some(offset) = Start::place(start(source.content), budget) else { return Ok(()) };
         let content = source.content.slice(offset..);
         let (archive, password) = open(&content, source.passwords, budget)
             .map_err(|error| at_offset(error, offset as u64))?;
@@ -73,9 +73,11 @@ impl Unpacker for SevenZip {
     }
 }
 
-fn start(content: &[u8]) -> Option<usize> {
-    let places = sfx::places(content, SIGNATURE);
-    places.into_iter().find(|&at| content.get(at..).is_some_and(header::is_start))
+fn start(content: &[u8]) -> Option<Start> {
+    if content.starts_with(SIGNATURE) {
+        return Some(Start::At(0));
+    }
+    sfx::search(content, (SIGNATURE, 0), header::is_start, |_| true)
 }
 
 fn at_offset(error: UnpackError, start: u64) -> UnpackError {

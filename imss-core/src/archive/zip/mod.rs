@@ -58,9 +58,13 @@ impl Unpacker for Zip {
             || detected.media_type == "application/zip"
             || !is_other_archive
                 && memchr::memmem::rfind_iter(content.get(tail..).unwrap_or_default(), headers::END)
-                    .take(MAX_RECORDS)
-                    .any(|at| {
-                        headers::directories(content, tail.saturating_add(at)).iter().any(ends)
+                    .enumerate()
+                    .any(|(number, at)| {
+                        // With too many of them it counts as one, and unpacking tells.
+                        number >= MAX_RECORDS
+                            || headers::directories(content, tail.saturating_add(at))
+                                .iter()
+                                .any(ends)
                     })
     }
 

@@ -230,6 +230,8 @@ impl<'a> Writer<'a> {
                 let outer = &mut outer.instruction;
                 if field.shown.is_empty() && outer.len() < MAX_FIELD {
                     outer.push_str(&numbers);
+                } else if field.shown.is_empty() && !numbers.is_empty() {
+                    self.is_cut = true;
                 }
             }
         }

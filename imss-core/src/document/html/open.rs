@@ -5,7 +5,8 @@
 
 use super::element::Element;
 
-/// Open elements that are kept; those further inside look like the last one.
+/// Open elements that are kept; those further inside look like the last one. No text is lost there:
+/// at worst it counts as shown where it is hidden, or the other way round.
 const MAX_OPEN: usize = 2_048;
 /// Open elements that a tag is looked for in.
 const MAX_LOOKED_AT: usize = 256;

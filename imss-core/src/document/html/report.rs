@@ -5,6 +5,7 @@
 //! before it is made, and pictures in scripts are left out.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use bytes::Bytes;
 
@@ -96,23 +97,23 @@ fn scripts(
     sink: &mut Sink<'_, '_>,
 ) -> Result<Seen, Limit> {
     let mut seen = Seen::default();
-    let mut told: Vec<Cow<'_, str>> = Vec::new();
+    let mut told: HashSet<Cow<'_, str>> = HashSet::new();
     let (mut rest, mut builder) = (String::new(), Builder::default());
     let mut members = 0_usize;
     for Script { origin, text } in &page.scripts {
         if let Some(what) = what(origin)
             && !told.contains(&what)
-            && told.len() < MAX_SCRIPTS
         {
             sink.active(ActiveKind::Script, &what);
-            told.push(what);
+            told.insert(what);
         }
         sink.budget.charge_work(u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_mul(4))?;
         let (plain, decodes) = match sink::cut(text, MAX_JOINED) {
             joined if joined.len() == text.len() => {
                 let found = source::plain(joined);
                 if found.is_cut {
-                    sink.budget.left_out("encoded literals of a script past 1,000");
+                    sink.budget
+                        .left_out("encoded literals of a script past 1,000, or past 256 KiB");
                 }
                 (Cow::Owned(found.text), found.decodes)
             }

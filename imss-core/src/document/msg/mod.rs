@@ -66,6 +66,9 @@ impl Extractor for Msg {
     ) -> Result<(), UnpackError> {
         budget.charge_work((members.len() as u64).saturating_mul(64))?;
         let storages = Storage::all(members);
+        if storages.iter().any(Storage::has_long_text) {
+            budget.left_out("the end of a text past 16 MiB");
+        }
         let mut reader = Reader { budget, out, problem: None };
         for storage in storages.iter().filter(|storage| storage.is_item()) {
             reader.item(storage, &storages)?;

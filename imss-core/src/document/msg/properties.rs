@@ -9,8 +9,10 @@ use super::{PROPERTIES, VALUE, path, split};
 use crate::archive::Member;
 use crate::archive::le::{u16_at, u32_at};
 
-/// The longest text of a property that is not a body.
+/// The longest text of a property, in octets.
 const LONGEST: usize = 16 << 20;
+/// The tag of the page, which is handed over as a file, however long it is.
+const PAGE: &str = "1013";
 
 /// The streams of one storage.
 pub(super) struct Storage<'a> {
@@ -62,6 +64,17 @@ impl<'a> Storage<'a> {
     /// Octets of its streams.
     pub(super) fn size(&self) -> u64 {
         self.streams.iter().map(|member| member.content.len() as u64).sum()
+    }
+
+    /// Whether a text in it is longer than is read.
+    pub(super) fn has_long_text(&self) -> bool {
+        self.streams.iter().any(|member| {
+            let name = split(path(member)).1.strip_prefix(VALUE);
+            let tag = name.and_then(|name| name.split_at_checked(4));
+            let is_text =
+                tag.is_some_and(|(tag, kind)| tag != PAGE && matches!(kind, "001E" | "001F"));
+            is_text && member.content.len() > LONGEST
+        })
     }
 
     /// How many streams it has.

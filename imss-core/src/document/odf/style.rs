@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::document::xml::Tag;
 
-/// Styles of one part.
+/// Styles of one part that hide. Text of any style is read; past them it counts as shown.
 const MAX_STYLES: usize = 70_000;
 
 /// The styles read so far.

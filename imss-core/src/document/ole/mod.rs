@@ -117,7 +117,7 @@ fn stream(
             budget.charge_work(member.content.len() as u64)?;
             let (found, is_cut) = properties::read(&member.content);
             if is_cut {
-                budget.left_out("properties past 1,000");
+                budget.left_out("properties past 1,000, or the end of one past 64 KiB");
             }
             for (name, value) in found {
                 (said.out)(Piece::Property { name, value });

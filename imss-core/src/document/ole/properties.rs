@@ -18,7 +18,7 @@ const SUMMARY: u32 = 0xf29f_85e0;
 const DOCUMENT_SUMMARY: u32 = 0xd5cd_d502;
 
 /// The properties of a stream, named in lower case; those that a user added keep their own names
-/// after `custom:`; and whether there were more.
+/// after `custom:`; and whether there were more, or longer ones.
 pub(super) fn read(stream: &[u8]) -> (Vec<(String, String)>, bool) {
     let sections = u32_at(stream, 24).unwrap_or_default().min(2);
     let (mut found, mut is_cut) = (Vec::new(), false);
@@ -34,10 +34,10 @@ pub(super) fn read(stream: &[u8]) -> (Vec<(String, String)>, bool) {
     (found, is_cut)
 }
 
-/// Tells whether there were more properties than are read.
+/// Tells whether there were more properties than are read, or longer ones.
 fn read_section(section: &[u8], format: u32, found: &mut Vec<(String, String)>) -> bool {
     let count = length(u32_at(section, 4).unwrap_or_default().into());
-    let is_cut = count > MAX_PROPERTIES && section.len() > MAX_PROPERTIES * 8;
+    let mut is_cut = count > MAX_PROPERTIES && section.len() > MAX_PROPERTIES * 8;
     let pairs = (0..count.min(MAX_PROPERTIES)).map_while(|place| {
         let at = 8 + place * 8;
         Some((u32_at(section, at)?, length(u32_at(section, at + 4)?.into())))
@@ -54,6 +54,7 @@ fn read_section(section: &[u8], format: u32, found: &mut Vec<(String, String)>) 
             (DOCUMENT_SUMMARY, None) => document_name(id).to_owned(),
             (_, None) => summary_name(id).to_owned(),
         };
+        is_cut |= is_long(section, at);
         let value = value(section, at, page).filter(|value| !value.trim().is_empty());
         if let Some(value) = value.filter(|_| !name.is_empty() && id > 1) {
             found.push((name, value));
@@ -90,6 +91,21 @@ fn document_name(id: u32) -> &'static str {
         28 => "language",
         _ => "",
     }
+}
+
+/// Whether a value is a text longer than is read.
+fn is_long(section: &[u8], at: usize) -> bool {
+    let octets = || {
+        let unit = match u32_at(section, at)? & 0xffff {
+            8 | 30 => 1,
+            31 => 2,
+            _ => return None,
+        };
+        let start = at.checked_add(8)?;
+        let claimed = length(u32_at(section, at.checked_add(4)?)?.into()).saturating_mul(unit);
+        Some(claimed.min(section.len().saturating_sub(start)))
+    };
+    octets().is_some_and(|octets| octets > MAX_VALUE)
 }
 
 /// A value that is text or a number.
@@ -131,7 +147,7 @@ fn date(ticks: u64) -> Option<String> {
     Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"))
 }
 
-/// The names of properties that a user added.
+/// The names of properties that a user added: no more than there are properties.
 fn dictionary(section: &[u8], at: usize, page: u32) -> HashMap<u32, String> {
     let mut names = HashMap::new();
     let count = u32_at(section, at).map_or(0, |count| length(count.into())).min(MAX_PROPERTIES);

@@ -87,6 +87,8 @@ struct Field {
     instruction: String,
     result: String,
     in_result: bool,
+    /// Its instruction goes on.
+    is_cut: bool,
 }
 
 /// A link that has begun.
@@ -337,7 +339,9 @@ impl Flow<'_> {
         let in_instruction = self.fields.last().is_some_and(|field| !field.in_result);
         if reading == Reading::Instruction || in_instruction && reading == Reading::Text {
             match self.fields.last_mut() {
-                Some(field) => append(&mut field.instruction, text, MAX_INSTRUCTION),
+                Some(field) => {
+                    field.is_cut |= !append(&mut field.instruction, text, MAX_INSTRUCTION);
+                }
                 None => self.add(TextKind::Formula, text),
             }
             return;
@@ -419,7 +423,12 @@ impl Flow<'_> {
     fn begin_field(&mut self, instruction: Option<&str>, in_result: bool, sink: &mut Sink<'_, '_>) {
         if self.fields.len() < MAX_FIELDS {
             let instruction = instruction.unwrap_or_default().to_owned();
-            self.fields.push(Field { instruction, result: String::new(), in_result });
+            self.fields.push(Field {
+                instruction,
+                result: String::new(),
+                in_result,
+                is_cut: false,
+            });
         } else {
             sink.budget.left_out(NESTED);
         }
@@ -427,10 +436,13 @@ impl Flow<'_> {
 
     fn end_field(&mut self, sink: &mut Sink<'_, '_>) {
         let Some(field) = self.fields.pop() else { return };
+        if field.is_cut {
+            sink.budget.left_out("the instruction of a field past 64 KiB");
+        }
         match self.fields.last_mut() {
             Some(outer) if !outer.in_result => {
                 let value = field::value(&field.instruction, &field.result);
-                append(&mut outer.instruction, &value, MAX_INSTRUCTION);
+                outer.is_cut |= !append(&mut outer.instruction, &value, MAX_INSTRUCTION);
             }
             _ => {}
         }
@@ -523,7 +535,9 @@ fn is_white(value: &str) -> bool {
     value.trim_start_matches('#').eq_ignore_ascii_case("ffffff")
 }
 
-fn append(text: &mut String, more: &str, max: usize) {
-    let room = max.saturating_sub(text.len());
-    text.push_str(crate::document::sink::cut(more, room));
+/// Adds what fits; tells whether that is everything.
+fn append(text: &mut String, more: &str, max: usize) -> bool {
+    let fitting = crate::document::sink::cut(more, max.saturating_sub(text.len()));
+    text.push_str(fitting);
+    fitting.len() == more.len()
 }

@@ -8,7 +8,8 @@ use crate::document::sink::Sink;
 use crate::document::xml::{Tag, Token, Xml};
 use crate::limits::Limit;
 
-/// Styles of one document. Excel itself stops at 65,490.
+/// Styles of one document. Excel itself stops at 65,490. Text of any style is read; past them it counts
+/// as shown.
 const MAX_STYLES: usize = 70_000;
 
 /// The styles of one document.

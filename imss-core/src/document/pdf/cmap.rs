@@ -7,12 +7,16 @@ use super::object::{Lexer, Token};
 
 /// Entries of one map.
 const MAX_ENTRIES: usize = 100_000;
+/// Octets of the text of one code.
+const MAX_TEXT: usize = 512;
 
 /// A map from codes to text.
 #[derive(Debug, Default)]
 pub(super) struct CMap {
     /// First code, last code, UTF-16 of the first; sorted.
     ranges: Vec<(u32, u32, Vec<u16>)>,
+    /// Entries were left out.
+    pub(super) is_cut: bool,
 }
 
 impl CMap {
@@ -79,7 +83,12 @@ impl CMap {
     }
 
     fn push(&mut self, first: u32, last: u32, text: &[u8]) {
-        if self.ranges.len() < MAX_ENTRIES && !text.is_empty() && text.len() <= 512 {
+        if text.is_empty() {
+            return;
+        }
+        if self.ranges.len() >= MAX_ENTRIES || text.len() > MAX_TEXT {
+            self.is_cut = true;
+        } else {
             let units = match text {
                 [octet] => vec![u16::from(*octet)],
                 _ => text.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect(),

@@ -23,7 +23,7 @@ const MAX_FORMS: usize = 12;
 const MAX_REPEATS: u32 = 50;
 /// Saved graphics states.
 const MAX_STATES: usize = 256;
-/// Operands of one operator.
+/// Operands of one operator. The longest list of one has 33, and what precedes it has no effect.
 const MAX_OPERANDS: usize = 64;
 /// Octets of decoded forms that are kept.
 const MAX_KEPT: usize = 8 << 20;
@@ -213,9 +213,11 @@ impl<'p, 'a, 'b> Painter<'p, 'a, 'b> {
                     continue;
                 }
             };
-            if self.operands.len() < MAX_OPERANDS {
-                self.operands.push(value);
+            // An operator takes the last ones.
+            if self.operands.len() >= MAX_OPERANDS {
+                self.operands.drain(..MAX_OPERANDS / 2);
             }
+            self.operands.push(value);
         }
         self.reader.budget.charge_work(steps)
     }

@@ -73,6 +73,9 @@ impl Font {
             let decoded = reader.decode(place)?;
             reader.budget.charge_work((decoded.bytes.len() as u64).saturating_mul(4))?;
             map = CMap::read(&decoded.bytes);
+            if map.is_cut {
+                reader.budget.left_out("texts of a font past 100,000, or longer than 512 octets");
+            }
         }
         let descendants = store.get(dict, b"DescendantFonts");
         let descendant = match descendants {
@@ -83,7 +86,7 @@ impl Font {
             return Self::wide(reader, dict, descendant, map);
         }
         reader.budget.charge_work(20_000)?;
-        let texts = Texts::Simple(simple(reader, dict, &map));
+        let texts = Texts::Simple(simple(reader, dict, &map)?);
         Ok(Self { texts, widths: simple_widths(reader, dict)?, vertical: false })
     }
 
@@ -210,7 +213,7 @@ fn guessed(text: &str) -> f64 {
 }
 
 /// The texts of the 256 codes of a simple font.
-fn simple(reader: &Reader<'_, '_>, dict: &Dict, map: &CMap) -> Vec<String> {
+fn simple(reader: &mut Reader<'_, '_>, dict: &Dict, map: &CMap) -> Result<Vec<String>, Limit> {
     let store = reader.store;
     let encoding = store.get(dict, b"Encoding");
     let base = match encoding {
@@ -222,7 +225,8 @@ fn simple(reader: &Reader<'_, '_>, dict: &Dict, map: &CMap) -> Vec<String> {
         encoding.dict().and_then(|dict| store.get(dict, b"Differences").array())
     {
         let mut code = 0_usize;
-        for item in differences.iter().take(1024) {
+        reader.budget.charge_work((differences.len() as u64).saturating_mul(WIDTH))?;
+        for item in differences {
             match store.resolve(item) {
                 Value::Number(_) => code = item.length().unwrap_or(usize::MAX),
                 Value::Name(name) => {
@@ -242,7 +246,7 @@ fn simple(reader: &Reader<'_, '_>, dict: &Dict, map: &CMap) -> Vec<String> {
             *slot = text;
         }
     }
-    table
+    Ok(table)
 }
 
 fn base_text(base: Option<&[u8]>, octet: u8) -> String {

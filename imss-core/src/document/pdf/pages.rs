@@ -97,7 +97,10 @@ impl<'a> Reader<'a, '_> {
             .unwrap_or([0.0, 0.0, 612.0, 792.0]);
         let (start, area) = turned(self.inherited(dict, b"Rotate").integer().unwrap_or(0), area);
         let resources = self.inherited(dict, b"Resources").dict();
-        let (current, replaced) = self.contents(dict);
+        let (current, replaced) = self.contents(dict)?;
+        if self.is_deep(dict) {
+            self.budget.left_out("what a page inherits from more than 50 nodes above it");
+        }
         let own = std::ptr::from_ref(resources.unwrap_or(dict)).addr();
         for (streams, latest) in [(current, latest), (replaced, false)] {
             let key: Vec<usize> = streams.iter().copied().chain([own]).collect();
@@ -112,7 +115,7 @@ impl<'a> Reader<'a, '_> {
             }
             draw(self, canvas, &data, resources, &start)?;
             if latest {
-                self.label(canvas, dict, &start);
+                self.label(canvas, dict, &start)?;
                 self.appearances(canvas, dict, &start)?;
             }
             self.report(canvas, latest);
@@ -133,9 +136,9 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The places of a page's content streams: the latest, and what they replaced.
-    fn contents(&mut self, page: &Dict) -> (Vec<usize>, Vec<usize>) {
+    fn contents(&mut self, page: &Dict) -> Result<(Vec<usize>, Vec<usize>), Limit> {
         let store = self.store;
-        let Some(value) = page.get(b"Contents") else { return (Vec::new(), Vec::new()) };
+        let Some(value) = page.get(b"Contents") else { return Ok((Vec::new(), Vec::new())) };
         let list = match store.resolve(value) {
             Value::Array(list) => list.as_slice(),
             _ => std::slice::from_ref(value),
@@ -146,11 +149,22 @@ impl<'a> Reader<'a, '_> {
         let (mut current, mut replaced) = (Vec::new(), Vec::new());
         for item in list.iter().take(MAX_STREAMS) {
             let Value::Ref(number) = item else { continue };
-            let mut versions: Vec<usize> = store.versions(*number).take(100).collect();
+            let mut versions: Vec<usize> = store.versions(*number).collect();
+            self.budget.charge_work(versions.len() as u64)?;
             current.extend(versions.pop());
             replaced.extend(versions);
         }
-        (current, replaced)
+        Ok((current, replaced))
+    }
+
+    /// Whether a page is in more nodes than are asked for what it inherits.
+    fn is_deep(&self, page: &Dict) -> bool {
+        let mut node = page;
+        for _ in 0..MAX_PARENTS {
+            let Some(parent) = self.store.dict(node, b"Parent") else { return false };
+            node = parent;
+        }
+        true
     }
 
     /// A value of a page or of the nodes above it.
@@ -211,17 +225,18 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Remembers what is written under the links of a page.
-    fn label(&mut self, canvas: &Canvas, page: &Dict, start: &Matrix) {
+    fn label(&mut self, canvas: &Canvas, page: &Dict, start: &Matrix) -> Result<(), Limit> {
         let store = self.store;
         let annotations = store.get(page, b"Annots").array().unwrap_or_default();
-        for annotation in annotations.iter().take(200).filter_map(|item| store.resolve(item).dict())
-        {
+        for annotation in annotations.iter().filter_map(|item| store.resolve(item).dict()) {
             let Some(action) = store.dict(annotation, b"A") else { continue };
             let Value::Text(target) = store.get(action, b"URI") else { continue };
             let Some([left, bottom, right, top]) = rectangle(self, store.get(annotation, b"Rect"))
             else {
                 continue;
             };
+            // Each piece of text of the page is held against the place of the link.
+            self.budget.charge_work(canvas.chunks.len() as u64)?;
             let [.., ax, ay] = multiply(&[1.0, 0.0, 0.0, 1.0, left, bottom], start);
             let [.., bx, by] = multiply(&[1.0, 0.0, 0.0, 1.0, right, top], start);
             let over = canvas.chunks.iter().filter(|chunk| {
@@ -236,6 +251,7 @@ impl<'a> Reader<'a, '_> {
                 *known = label;
             }
         }
+        Ok(())
     }
 
     /// The layers that are off when the file is opened (§8.11.4.3).

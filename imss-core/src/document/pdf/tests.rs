@@ -229,6 +229,13 @@ fn a_link_has_the_text_under_it() {
     let content = "BT /F1 12 Tf 50 700 Td (https://bank.example/) Tj 0 -50 Td (else) Tj ET";
     let found = read(file(content, "", page, ""));
     assert!(found.has("Click http://evil.example/ [https://bank.example/]"), "{:?}", found.facts());
+    // Behind many others, and behind operands that nothing takes.
+    let others = "<</Subtype/Link/Rect[0 0 1 1]/A<</S/URI/URI(http://a.example/)>>>>".repeat(300);
+    let page = page.replace("[<<", &format!("[{others}<<"));
+    let content =
+        format!("BT /F1 12 Tf 50 700 Td {} (https://bank.example/) Tj ET", "0 ".repeat(99));
+    let found = read(file(&content, "", &page, ""));
+    assert!(found.has("Click http://evil.example/ [https://bank.example/]"), "{:?}", found.facts());
 }
 
 #[test]

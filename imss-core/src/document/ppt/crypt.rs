@@ -27,9 +27,9 @@ pub(super) fn opened<'a>(
 ) -> Result<Option<Cow<'a, [u8]>>, UnpackError> {
     budget.charge_work(stream.len() as u64 / 4)?;
     let Some(edit) = last_edit(stream) else { return Ok(Some(Cow::Borrowed(stream))) };
-    let (objects, session) = objects(stream, edit);
-    if objects.len() >= MAX_OBJECTS {
-        budget.left_out("objects past 65,536");
+    let (objects, session, is_cut) = objects(stream, edit);
+    if is_cut || objects.len() >= MAX_OBJECTS {
+        budget.left_out("objects past 65,536, or edits before the last 1,000");
     }
     let Some(session) = session else { return Ok(Some(Cow::Borrowed(stream))) };
     let info = objects.get(&session).and_then(|at| stream.get(at.checked_add(8)?..));
@@ -71,19 +71,20 @@ pub(super) fn opened<'a>(
 /// Where the last edit lies: the last atom that looks like one, from the end.
 fn last_edit(stream: &[u8]) -> Option<usize> {
     let mark = b"\0\0\xf5\x0f";
-    let found = memchr::memmem::rfind_iter(stream, mark);
-    found
-        .take(MAX_EDITS)
+    memchr::memmem::rfind_iter(stream, mark)
         .find(|at| header(stream, *at).is_some_and(|header| matches!(header.octets, 0x1c | 0x20)))
 }
 
-/// Objects by number, newest first, and the number of the encryption session.
-fn objects(stream: &[u8], last: usize) -> (BTreeMap<u32, usize>, Option<u32>) {
+/// Objects by number, newest first, the number of the encryption session, and whether there were
+/// more edits than are read.
+fn objects(stream: &[u8], last: usize) -> (BTreeMap<u32, usize>, Option<u32>, bool) {
     let mut objects = BTreeMap::new();
     let mut session = None;
     let mut edit = last;
     for _ in 0..MAX_EDITS {
-        let Some(header) = header(stream, edit).filter(|header| header.id == 0x0ff5) else { break };
+        let Some(header) = header(stream, edit).filter(|header| header.id == 0x0ff5) else {
+            return (objects, session, false);
+        };
         let field = |at: usize| u32_at(stream, edit.saturating_add(8).saturating_add(at));
         if header.octets >= 0x20 && session.is_none() {
             session = field(28);
@@ -93,10 +94,10 @@ fn objects(stream: &[u8], last: usize) -> (BTreeMap<u32, usize>, Option<u32>) {
         }
         match field(8).map(|before| length(before.into())) {
             Some(before) if before != 0 && before < edit => edit = before,
-            _ => break,
+            _ => return (objects, session, false),
         }
     }
-    (objects, session)
+    (objects, session, true)
 }
 
 /// Runs of numbers, each with the places of its objects.

@@ -23,7 +23,7 @@ struct Group {
     fallback: u32,
 }
 
-/// The HTML that `rtf` wraps.
+/// The HTML that `rtf` wraps. Fonts past the bound are told where the rest of the text is read.
 pub(in crate::document) fn unwrap(rtf: &[u8]) -> Option<String> {
     let head = rtf.get(..rtf.len().min(HEAD))?;
     memchr::memmem::find(head, b"\\fromhtml")?;

@@ -43,6 +43,7 @@ const LONGEST_VALUE: usize = 64 << 10;
 const TRAILING: usize = 64;
 /// Pieces of one document; only hostile ones have more.
 const MAX_PIECES: usize = 200_000;
+/// Fonts of one document. Numbers of fonts past them mean the charset of the document.
 const MAX_FONTS: usize = 65_536;
 
 /// The extractor.
@@ -271,6 +272,7 @@ impl<'a, 'b> Reader<'a, 'b> {
     fn open(&mut self) {
         if self.groups.len() >= MAX_DEPTH {
             self.excess = self.excess.saturating_add(1);
+            self.shelf.budget.left_out("groups inside 4,096 groups");
             return;
         }
         let group = self.group();
@@ -551,8 +553,13 @@ impl<'a, 'b> Reader<'a, 'b> {
     }
 
     fn charset(&mut self, page: Option<u32>) {
-        if self.group().to == Destination::Fonts && self.fonts.len() < MAX_FONTS {
+        if self.group().to != Destination::Fonts {
+            return;
+        }
+        if self.fonts.len() < MAX_FONTS {
             self.fonts.insert(self.font, page);
+        } else {
+            self.shelf.budget.left_out("fonts past 65,536");
         }
     }
 }

@@ -18,7 +18,8 @@ const MAX_CALLS: usize = 1_000;
 const MAX_PLACES: usize = 10_000;
 /// Octets of where a script goes.
 const MAX_TARGET: usize = 2 << 10;
-/// Octets of a literal that is decoded in place.
+/// Octets of a literal that is decoded in place. Longer base64 is content of its own (see [`contents`]),
+/// and any other literal that long is what [`Plain::is_cut`] tells.
 const MAX_LITERAL: usize = 256 << 10;
 
 /// A source made readable.
@@ -28,7 +29,7 @@ pub(crate) struct Plain {
     pub(crate) text: String,
     /// Whether calls were replaced by what they give.
     pub(crate) decodes: bool,
-    /// Whether there were more such calls than are replaced.
+    /// Whether there were more such calls than are replaced, or longer literals.
     pub(crate) is_cut: bool,
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn plain(source: &str) -> Plain {
     let joined = joined(source);
     let mut out = String::with_capacity(joined.len());
     let mut rest = joined.as_str();
-    let (mut calls, mut tried, mut is_cut) = (0_usize, 0_usize, false);
+    let (mut calls, mut tried, mut is_cut, mut is_long) = (0_usize, 0_usize, false, false);
     while let Some(at) = memchr(b'(', rest.as_bytes()) {
         let (before, after) = rest.split_at_checked(at).unwrap_or((rest, ""));
         out.push_str(before);
@@ -57,12 +58,14 @@ pub(crate) fn plain(source: &str) -> Plain {
                 rest = after.get(length..).unwrap_or_default();
             }
             None => {
+                is_long |= name.is_some_and(|name| is_long_literal(name, after));
                 out.push('(');
                 rest = after.get(1..).unwrap_or_default();
             }
         }
     }
     out.push_str(rest);
+    let is_cut = is_cut || is_long;
     Plain { text: out, decodes: calls > 0, is_cut }
 }
 
@@ -78,7 +81,7 @@ fn decoder(before: &str) -> Option<&str> {
 /// What a call gives: octets of its name, the text, octets of its arguments.
 fn value(name: &str, after: &str) -> Option<(usize, String, usize)> {
     let arguments = after.get(1..)?;
-    let start = arguments.bytes().take(64).take_while(u8::is_ascii_whitespace).count();
+    let start = arguments.bytes().take_while(u8::is_ascii_whitespace).count();
     let function = name.rsplit('.').next()?;
     if function == "fromCharCode" {
         let end = memchr(b')', arguments.as_bytes().get(..arguments.len().min(MAX_LITERAL))?)?;
@@ -91,7 +94,7 @@ fn value(name: &str, after: &str) -> Option<(usize, String, usize)> {
     let bound = literal.len().min(MAX_LITERAL);
     let end = memchr(u8::try_from(quote).ok()?, literal.as_bytes().get(..bound)?)?;
     let tail = literal.get(end.saturating_add(1)..)?;
-    let close = tail.bytes().take(64).take_while(u8::is_ascii_whitespace).count();
+    let close = tail.bytes().take_while(u8::is_ascii_whitespace).count();
     if tail.as_bytes().get(close) != Some(&b')') {
         return None;
     }
@@ -104,6 +107,19 @@ fn value(name: &str, after: &str) -> Option<(usize, String, usize)> {
     // `(`, blanks, quote, literal, quote, blanks, `)`.
     let length = [1, start, 1, end, 1, close, 1].iter().sum();
     Some((name.len(), text, length))
+}
+
+/// Whether the literal of a call, which is no base64, goes on past what is decoded in place.
+fn is_long_literal(name: &str, after: &str) -> bool {
+    let arguments = after.get(1..).unwrap_or_default();
+    let literal = arguments.trim_ascii_start();
+    let (end, literal) = match literal.as_bytes() {
+        _ if name.ends_with("atob") || literal.len() <= MAX_LITERAL => return false,
+        _ if name.ends_with("fromCharCode") => (b')', literal.as_bytes()),
+        [quote @ (b'\'' | b'"' | b'`'), rest @ ..] => (*quote, rest),
+        _ => return false,
+    };
+    literal.get(..MAX_LITERAL).is_some_and(|start| memchr(end, start).is_none())
 }
 
 /// Undoes escapes and joins neighbouring literals.
@@ -148,8 +164,8 @@ fn escape(text: &str) -> Option<(char, usize)> {
 /// Octets of `' + '` at the start of `text`.
 fn junction(text: &str) -> Option<usize> {
     let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    // Blanks are bounded, so that many of them are not read again for each quote.
-    let blank = |text: &str| text.bytes().take(64).take_while(u8::is_ascii_whitespace).count();
+    // Blanks are read at most twice: for the quote before them, and for the one before a sign.
+    let blank = |text: &str| text.bytes().take_while(u8::is_ascii_whitespace).count();
     let before = blank(text.get(1..)?);
     let rest = text.get(before.saturating_add(1)..)?.strip_prefix(['+', '&'])?;
     let after = blank(rest);

@@ -36,7 +36,12 @@ fn encoded_scripts() {
 
 #[test]
 fn plain_source() {
+    let blanks = " ".repeat(100);
+    let apart = format!("'a'{blanks}+{blanks}'b'");
+    let padded = format!("atob({blanks}'aGk='{blanks})");
     let cases = [
+        ("joined far apart", apart.as_str(), "'ab'"),
+        ("a call with many blanks", &padded, "'hi'"),
         ("escapes", "'\\x41\\u0042\\u{43}'", "'ABC'"),
         ("joined", "'a' + 'b'+'c'", "'abc'"),
         ("different quotes", "'a'+\"b\"", "'a'+\"b\""),

@@ -6,7 +6,8 @@ use super::super::codepage::{self, WESTERN};
 use crate::archive::le::{len16_at, u16_at, u32_at};
 
 const HEADER: usize = 0x4c;
-/// Items of a list of identifiers, and blocks of extra data, that are read.
+/// Folders of one path that are read. Nothing can lie behind more: a path of Windows has at most
+/// 32,767 letters, and Explorer makes folders only to a depth of some hundred.
 const MAX_ITEMS: usize = 1000;
 
 /// What a shortcut says.
@@ -77,7 +78,7 @@ impl Link {
 
     /// Extra data (MS-SHLLINK §2.5), to the block that ends it.
     fn blocks(&mut self, octets: &[u8], mut at: usize) -> Option<usize> {
-        for _ in 0..MAX_ITEMS {
+        loop {
             if at == octets.len() {
                 // The terminal block is often left out.
                 return Some(at);
@@ -105,7 +106,6 @@ impl Link {
             }
             at = end;
         }
-        None
     }
 }
 

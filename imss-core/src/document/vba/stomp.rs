@@ -14,7 +14,8 @@ use crate::archive::le::u16_at;
 const LITERAL: &[u8] = &[0xad, 0xae, 0xb6, 0xb9];
 /// The shortest and longest literal that is compared.
 const LENGTHS: std::ops::RangeInclusive<usize> = 5..=1024;
-/// Literals compared per module.
+/// Literals compared per module, and identifiers per project. Only a sign is looked for here, not code:
+/// a replaced source lacks the first of them as well as the last.
 const MAX_LITERALS: usize = 2000;
 
 /// Names that no source says, for a source to be another one.

@@ -58,6 +58,7 @@ pub(super) struct Reader<'a> {
     is_cut: bool,
     /// Whether names of sheets or values, or ranges of hidden columns, were left out.
     leaves_names: bool,
+    cuts_formulas: bool,
     object_is_note: bool,
     auto_names: Vec<String>,
     /// Octets that formulas and cells made since the last charge: one shared string may be in every
@@ -84,6 +85,7 @@ impl<'a> Reader<'a> {
             code: String::new(),
             is_cut: false,
             leaves_names: false,
+            cuts_formulas: false,
             object_is_note: false,
             auto_names: Vec::new(),
             made: 0,
@@ -116,7 +118,11 @@ impl<'a> Reader<'a> {
                 self.books.sheets(body, &self.sheet_names, &mut self.names);
             }
             0x17 => self.books.old_sheet(body, self.style, &mut self.names, self.out),
-            0x1b8 => hyperlink(body, self.out),
+            0x1b8 => {
+                if hyperlink(body, self.out) {
+                    budget.left_out("addresses of one hyperlink past 1,000");
+                }
+            }
             0x5d => self.object_is_note = u16_at(body, 4) == Some(0x19),
             0x1b6 => self.text_box(body, records),
             0x1c if !self.style.is_new => {
@@ -144,6 +150,9 @@ impl<'a> Reader<'a> {
         }
         if self.leaves_names {
             budget.left_out("names past 131,072, or hidden columns past 256 ranges");
+        }
+        if self.cuts_formulas {
+            budget.left_out("the end of a formula past 32 KiB");
         }
         if self.is_cut { Err(Limit::EntityBytes.into()) } else { Ok(()) }
     }
@@ -223,6 +232,7 @@ impl<'a> Reader<'a> {
         let tokens = body.get(start..(start + octets).min(body.len())).unwrap_or_default();
         let found = formula::read(tokens, self.style, &self.names);
         self.made = self.made.saturating_add(found.made);
+        self.cuts_formulas |= found.is_cut;
         let lower = name.to_ascii_lowercase();
         // Excel runs every name that starts like this.
         if ["auto_open", "auto_close", "auto_activate", "auto_deactivate"]
@@ -350,6 +360,7 @@ impl<'a> Reader<'a> {
         let tokens = body.get(at + 2..(at + 2 + octets).min(body.len())).unwrap_or_default();
         let found = formula::read(tokens, self.style, &self.names);
         self.made = self.made.saturating_add(found.made);
+        self.cuts_formulas |= found.is_cut;
         if self.is_macro() {
             self.code_line(row, column, &format!("={}", found.text));
         } else {

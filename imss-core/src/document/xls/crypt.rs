@@ -16,8 +16,6 @@ use crate::limits::Budget;
 const FILE_PASS: u16 = 0x2f;
 /// Octets that a key decrypts before the next number is needed.
 const BLOCK: usize = 1024;
-/// Records looked at before giving up on finding [`FILE_PASS`].
-const MAX_FIRST: usize = 32;
 
 /// The stream as it can be read; `None` if no password fits, which is said.
 pub(super) fn opened(
@@ -27,8 +25,9 @@ pub(super) fn opened(
     out: &mut dyn FnMut(Piece),
 ) -> Result<Option<Bytes>, UnpackError> {
     let mut records = Records::new(stream);
-    let first = std::iter::from_fn(|| records.next()).take(MAX_FIRST);
-    let Some(pass) = first.take_while(|record| record.id != 0x0a).find(|own| own.id == FILE_PASS)
+    let mut first = std::iter::from_fn(|| records.next());
+    let Some(pass) =
+        first.by_ref().take_while(|record| record.id != 0x0a).find(|own| own.id == FILE_PASS)
     else {
         return Ok(Some(stream.clone()));
     };

@@ -10,8 +10,11 @@ use std::sync::LazyLock;
 use super::strings::Style;
 use crate::archive::le::{u16_at, u64_at};
 
-/// Longest text of one formula.
-const MAX_TEXT: usize = 8192;
+/// Longest text of one formula, in octets. Excel allows 8,192 letters.
+const MAX_TEXT: usize = 32 << 10;
+/// Values on the stack at a time, and of those that no operator joined, how many are kept.
+const MAX_STACK: usize = 1_024;
+const MAX_APART: usize = 16;
 /// Octets made while reading one formula.
 const MAX_MADE: usize = 1 << 20;
 
@@ -35,6 +38,8 @@ pub(super) struct Formula {
     pub(super) is_telling: bool,
     /// Octets of text that were made on the way: what reading it cost.
     pub(super) made: usize,
+    /// It goes on past what is read of it.
+    pub(super) is_cut: bool,
     /// It calls `HYPERLINK` with this target.
     pub(super) target: Option<String>,
 }
@@ -45,7 +50,8 @@ pub(super) fn read(tokens: &[u8], style: Style, names: &Names) -> Formula {
         Reader { tokens, at: 0, style, names, stack: Vec::new(), found: Formula::default() };
     let is_whole = reader.run();
     let mut text = reader.stack.pop().unwrap_or_default();
-    for rest in reader.stack.iter().rev().take(16) {
+    reader.found.is_cut |= reader.stack.len() > MAX_APART;
+    for rest in reader.stack.iter().rev().take(MAX_APART) {
         text = format!("{rest} {text}");
     }
     if !is_whole {
@@ -71,7 +77,10 @@ impl Reader<'_> {
             self.at += 1;
             // Values, references and arrays of the same kind differ in two bits.
             let kind = if token & 0x60 == 0 { token } else { token & 0x1f | 0x20 };
-            if self.token(kind).is_none() || self.stack.len() > 1024 || self.found.made > MAX_MADE {
+            let is_known = self.token(kind).is_some();
+            let is_full = self.stack.len() > MAX_STACK || self.found.made > MAX_MADE;
+            self.found.is_cut |= is_full;
+            if is_full || !is_known {
                 return false;
             }
         }
@@ -266,6 +275,7 @@ impl Reader<'_> {
     }
 
     fn push(&mut self, mut text: String) {
+        self.found.is_cut |= text.len() > MAX_TEXT;
         text.truncate(text.floor_char_boundary(MAX_TEXT));
         self.found.made = self.found.made.saturating_add(text.len());
         self.stack.push(text);

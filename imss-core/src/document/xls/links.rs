@@ -11,7 +11,7 @@ use crate::document::active::{Active, ActiveKind};
 use crate::document::ole_object::{Moniker, monikers};
 use crate::document::{Link, LinkKind, Piece, codepage};
 
-/// Longest label, in octets.
+/// Longest label or target, in units. The start of a target says where it leads.
 const MAX_LABEL: usize = 4096;
 
 /// What tables of links say before the sheets.
@@ -136,19 +136,34 @@ fn path(encoded: &str) -> String {
     path
 }
 
-/// A hyperlink of a cell ([MS-OSHARED] 2.3.7.1).
-pub(super) fn hyperlink(body: &[u8], out: &mut dyn FnMut(Piece)) {
+/// A hyperlink of a cell ([MS-OSHARED] 2.3.7.1): what its monikers point to, wherever one stands in
+/// another, or the text that stands for one. Tells whether there were more than are read.
+pub(super) fn hyperlink(body: &[u8], out: &mut dyn FnMut(Piece)) -> bool {
     let flags = u32_at(body, 28).unwrap_or_default();
-    let label = if flags & 0x10 != 0 {
-        let units = u32_at(body, 32).map_or(0, |units| length(units.into())).min(MAX_LABEL);
-        let text = body.get(36..(36 + units * 2).min(body.len())).unwrap_or_default();
-        codepage::decode(text, 1200).trim_end_matches('\0').to_owned()
-    } else {
-        String::new()
-    };
-    for moniker in monikers(body).0 {
-        if let Moniker::Url(target) | Moniker::File(target) = moniker {
-            out(Piece::Link(Link { kind: LinkKind::Click, target, label: label.clone() }));
-        }
+    let has = |wanted: u32| flags & wanted == wanted;
+    let (label, at) = if has(0x10) { counted(body, 32) } else { (String::new(), 32) };
+    let (_, at) = if has(0x80) { counted(body, at) } else { (String::new(), at) };
+    let link = |target| Piece::Link(Link { kind: LinkKind::Click, target, label: label.clone() });
+    let saved_as_text = if has(0x101) { counted(body, at).0 } else { String::new() };
+    if !saved_as_text.is_empty() {
+        out(link(saved_as_text));
     }
+    let (found, is_cut) = monikers(body);
+    for moniker in found {
+        out(match moniker {
+            Moniker::Url(target) | Moniker::File(target) => link(target),
+            Moniker::Code(class) => Piece::Active(Active::new(ActiveKind::OleLink, class)),
+        });
+    }
+    is_cut
+}
+
+/// A text after the number of its units ([MS-OSHARED] 2.3.7.9), and what is behind it.
+fn counted(body: &[u8], at: usize) -> (String, usize) {
+    let units = u32_at(body, at).map_or(0, |units| length(units.into()));
+    let start = at.saturating_add(4).min(body.len());
+    let end = start.saturating_add(units.saturating_mul(2)).min(body.len());
+    let shown = end.min(start.saturating_add(MAX_LABEL.saturating_mul(2)));
+    let text = codepage::decode(body.get(start..shown).unwrap_or_default(), 1200);
+    (text.trim_end_matches('\0').to_owned(), end)
 }

@@ -95,6 +95,31 @@ fn conversations_and_links_are_found() {
 }
 
 #[test]
+fn hyperlinks_of_cells_are_read() {
+    let text = |text: &str| {
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        [&(units.len() as u32 / 2).to_le_bytes()[..], &units].concat()
+    };
+    let link = |flags: u32, rest: &[u8]| {
+        record(0x1b8, &[&[0; 24][..], &[2, 0, 0, 0], &flags.to_le_bytes(), rest].concat())
+    };
+    let url = b"\xe0\xc9\xea\x79\xf9\xba\xce\x11\x8c\x82\x00\xaa\x00\x4b\xa9\x0b";
+    let script = b"\xd3\x0b\x29\x06\xaa\x48\xd2\x11\x84\x32\x00\x60\x08\xc3\xfb\xfc";
+    let address: Vec<u8> = "http://a".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let moniker = [&url[..], &(address.len() as u32).to_le_bytes(), &address].concat();
+    let sheet = [
+        link(0x11, &[text("here\0"), moniker].concat()),
+        link(0x191, &[text("there\0"), text("_top\0"), text("http://b\0")].concat()),
+        link(0x1, script),
+    ];
+    let found = extract(&Xls, workbook(0, 0, &[], &sheet));
+    let links: Vec<_> = found.links.iter().map(|link| (link.1.as_str(), link.2.as_str())).collect();
+    assert_eq!(links, [("http://a", "here"), ("http://b", "there")]);
+    let facts: Vec<_> = found.active.iter().map(|fact| (fact.kind, fact.detail.as_str())).collect();
+    assert_eq!(facts, [(ActiveKind::OleLink, "script moniker")]);
+}
+
+#[test]
 fn a_locked_workbook_is_said() {
     // XOR with the password "pass": the verifier depends on it alone.
     let pass = record(0x2f, &[0, 0, 0x12, 0x34, 0x56, 0x78]);
