@@ -6,6 +6,7 @@
 //! What could not be looked into is a [`Gap`], never silence. Where readers would see different
 //! content, every reading is an entity of its own.
 
+mod attached;
 mod document;
 mod extract;
 mod name;

@@ -6,12 +6,12 @@
 use bytes::Bytes;
 
 use super::extract::{ENGINE, Extraction, Found, Job};
-use super::{Entity, Origin, Role, text};
+use super::{Entities, Entity, Origin, Role, attached, text};
 use crate::anomaly::AnomalyKind;
 use crate::archive::{Member, Passwords, Source, Unpacked, Unpacker, cms, unpackers};
 use crate::document::extractors;
 use crate::document::ole1::COMPOUND;
-use crate::filetype::{FileType, TypeGroup};
+use crate::filetype::{FileType, TypeGroup, is_zip_based};
 use crate::finding::GapReason;
 use crate::ids::EntityId;
 use crate::limits::Limit;
@@ -41,31 +41,36 @@ impl Extraction<'_> {
                 .is_some_and(|holder| cms::kind(&holder.content).is_some());
         let (protection, holds_no_lines) = (entity.protection(), entity.holds_no_lines());
         if is_wrapped {
-            return self.encoded_message(job);
+            return self.encoded_message(job, 0);
         }
         if protection == Some(Protection::Encrypted) {
             let detail = "an encrypted message".to_owned();
             self.gap(GapReason::Encrypted, job.entity, ENGINE, detail);
         }
         let declared = declared.unwrap_or_default();
-        let known = self.entities.list.len();
+        let named = self.entities.get(job.entity).and_then(attached::start);
+        if let Some(start) = named.filter(|_| role != Role::Body) {
+            return self.encoded_message(job, start);
+        }
         if matches!(declared.as_str(), "message/rfc822" | "message/global" | "message/news")
             || detected.media_type == "message/rfc822" && role != Role::Body
         {
-            return self.encoded_message(job);
+            return self.encoded_message(job, 0);
         }
+        let known = self.entities.list.len();
         if !holds_no_lines {
             self.uuencoded_files(job);
         }
-        let opened = self.container(job, &detected);
-        if !opened && self.entities.list.len() == known || CARRIERS.contains(&detected.extension) {
+        let has_files = self.entities.list.len() > known;
+        let opened = self.container(job, &detected) || has_files;
+        if !opened || CARRIERS.contains(&detected.extension) {
             self.unopened(job, &detected);
         }
         self.unread(job, &detected);
     }
 
     /// Opens content with every unpacker, then every extractor, that recognises it. Tells whether
-    /// any does.
+    /// any of them reads what it is by its start, and not only what stands behind that.
     fn container(&mut self, job: &Job, detected: &FileType) -> bool {
         let mut members = Vec::new();
         let mut opened = false;
@@ -76,7 +81,7 @@ impl Extraction<'_> {
                     && !(unpacker.is_in_lines() && entity.holds_no_lines())
             });
             if may_fit && unpacker.recognises(&job.content, detected) {
-                opened = true;
+                opened |= !stands_behind(unpacker.name(), detected, &job.content);
                 if job.layer >= self.budget.limits().max_layers {
                     let reason = GapReason::Limit(Limit::Layers);
                     self.gap(reason, job.entity, unpacker.name(), String::new());
@@ -88,7 +93,7 @@ impl Extraction<'_> {
         let seen = self.entities.get(job.entity).map_or(*detected, text::seen_as);
         for extractor in extractors() {
             if extractor.recognises(&job.content, &seen, &members) {
-                opened = true;
+                opened |= !stands_behind(extractor.name(), detected, &job.content);
                 self.document(job, *extractor, &seen, &members);
             }
         }
@@ -126,11 +131,15 @@ impl Extraction<'_> {
             || detected.extension == "ole"
             || text::is_text(entity)
             || entity.encrypted
+            || is_decrypted(&self.entities, entity)
         {
             return;
         }
         let formats = entity.document.as_ref().map_or(&[][..], |document| &document.formats);
-        if formats.iter().all(|format| ONLY_ACTS.contains(format)) {
+        let reads_none = |format: &&str| {
+            ONLY_ACTS.contains(format) || stands_behind(format, detected, &entity.content)
+        };
+        if formats.iter().all(reads_none) {
             let detail = format!("the text of {} is not read", detected.name);
             self.gap(GapReason::Unsupported, job.entity, ENGINE, detail);
         }
@@ -150,7 +159,8 @@ impl Extraction<'_> {
         (self.candidates.all.clone(), names.unwrap_or_default())
     }
 
-    fn encoded_message(&mut self, job: &Job) {
+    /// A message that stands in content from `start` on.
+    fn encoded_message(&mut self, job: &Job, start: usize) {
         if job.layer >= self.budget.limits().max_layers {
             let reason = GapReason::Limit(Limit::Layers);
             return self.gap(reason, job.entity, ENGINE, String::new());
@@ -158,7 +168,8 @@ impl Extraction<'_> {
         match self.add_attached(job.entity) {
             Ok(inner) => {
                 let layer = job.layer.saturating_add(1);
-                self.attached(inner, job.content.clone(), layer, job.number.clone());
+                let raw = job.content.slice(start.min(job.content.len())..);
+                self.attached(inner, raw, layer, job.number.clone());
             }
             Err(limit) => self.gap(GapReason::Limit(limit), job.entity, ENGINE, String::new()),
         }
@@ -288,6 +299,30 @@ impl Extraction<'_> {
     }
 }
 
+/// Whether what `reader` recognises stands somewhere in content that is something else by its start:
+/// archives and the documents in them are known by their end, PDF files and others by words that
+/// stand anywhere. Then what the content itself is was not read.
+fn stands_behind(reader: &str, detected: &FileType, content: &[u8]) -> bool {
+    match reader {
+        "zip" | "ooxml" | "odf" => {
+            !content.starts_with(b"PK") && !is_zip_based(detected) && detected.extension != "xml"
+        }
+        "pdf" => !matches!(detected.extension, "pdf" | "fdf" | "ai"),
+        "rtf" => detected.extension != "rtf",
+        "shortcut" => detected.group == TypeGroup::Document && detected.extension != "slk",
+        _ => false,
+    }
+}
+
+/// Whether `entity` is an encrypted document that is among the entities as what it holds, which is
+/// judged by itself: read, or missing.
+fn is_decrypted(entities: &Entities, entity: &Entity) -> bool {
+    entity.detected.media_type == "application/x-ms-office-encrypted"
+        && entities.iter().any(|inner| {
+            inner.parent == Some(entity.id) && matches!(inner.origin, Origin::Embedded(_))
+        })
+}
+
 /// Whether a name says that its file is a piece of a split archive: `a.zip.002`, `a.z01`, `a.r00`,
 /// `a.part2.rar`.
 fn is_piece(name: &str) -> bool {
@@ -393,7 +428,17 @@ mod tests {
             let said = unsupported(&content);
             let is_said = said.iter().any(|detail| detail.starts_with(expected));
             assert_eq!(is_said, !expected.is_empty(), "{name}: {said:?}");
+            // A document behind it is read, and makes it no clearer.
+            let said = unsupported(&[&content[..], DOCUMENT].concat());
+            let is_said = said.iter().any(|detail| detail.starts_with(expected));
+            assert_eq!(is_said, !expected.is_empty(), "{name}, and a document: {said:?}");
         }
+    }
+
+    #[test]
+    fn a_document_whose_password_is_known_is_read() {
+        let decrypted = include_bytes!("../../tests/data/docs/encrypted-default.xlsx");
+        assert_eq!(unsupported(decrypted), [""; 0]);
     }
 
     #[test]
@@ -431,6 +476,7 @@ mod tests {
         }
     }
 
+    const DOCUMENT: &[u8] = include_bytes!("../../tests/data/docs/golden/tika__testComment.docx");
     const ZIP: &str = "UEsDBBQAAQAAAO+Kdl3l6KJcEgAAAAYAAAAFAAAAcy50eHS6JHzqTh+1n9/cxHfO7b7S3bdQSwECPwMUAAEAAADv\
         inZd5eiiXBIAAAAGAAAABQAkAAAAAAAAACCApIEAAAAAcy50eHQKACAAAAAAAAEAGAAiZB0xpnrdAQAAAAAAAAAA\
         AAAAAAAAAABQSwUGAAAAAAEAAQBXAAAANQAAAAAA";

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use self::claim::{claim, group_of_extension};
 use self::container::WINDOW;
 use self::known::{BINARY, by_signature, known};
+pub(crate) use self::several::is_zip_based;
 pub use self::several::{Confidence, Identified, all, identify};
 use crate::anomaly::AnomalyKind;
 use crate::archive;

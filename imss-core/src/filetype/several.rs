@@ -101,7 +101,7 @@ fn confidence(main: &FileType) -> Confidence {
 }
 
 /// Types whose files are zip archives.
-fn is_zip_based(file_type: &FileType) -> bool {
+pub(crate) fn is_zip_based(file_type: &FileType) -> bool {
     const ZIPS: &[&str] = &[
         "zip", "jar", "apk", "xpi", "crx", "msix", "docx", "docm", "xlsx", "xlsm", "xlsb", "pptx",
         "pptm", "vsdx", "xps", "odt", "ods", "odp", "odf", "epub", "pages",

@@ -211,7 +211,7 @@ fn root_element(mut text: &str) -> &str {
 /// Mail: two or more well-known fields before the first empty line.
 fn message(text: &str) -> Option<&'static str> {
     let is_mbox = text.starts_with("from ");
-    let lines = text.lines().skip(usize::from(is_mbox));
+    let lines = text.lines().skip(usize::from(is_mbox || text.starts_with(">from ")));
     let mut fields = 0_usize;
     for line in lines.take(100) {
         if line.trim_end().is_empty() {

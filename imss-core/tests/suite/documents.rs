@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::listing;
+use crate::{expected, listing};
 
 #[test]
 fn documents_give_their_listings() {
@@ -24,37 +24,5 @@ fn documents_give_their_listings() {
         let listing = listing::list(&name, &fs::read(&path).unwrap());
         writeln!(all, "== {name}\n{listing}").unwrap();
     }
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        return fs::write(&golden, &all).unwrap();
-    }
-    let expected = fs::read_to_string(&golden).unwrap_or_default().replace("\r\n", "\n");
-    let changes = changes(&expected, &all);
-    assert!(changes.is_empty(), "other listings (- expected, + found):\n{changes}");
-}
-
-/// The listings that differ: lines that only one of the two has.
-fn changes(expected: &str, found: &str) -> String {
-    let sections = |all: &str| -> Vec<(String, Vec<String>)> {
-        let parts = all.trim_start_matches("== ").split("\n== ").filter(|part| !part.is_empty());
-        let lines = parts.map(|part| part.lines().map(str::to_owned).collect::<Vec<_>>());
-        lines.map(|lines| (lines.first().cloned().unwrap_or_default(), lines)).collect()
-    };
-    let (expected, found) = (sections(expected), sections(found));
-    let lines_of = |all: &[(String, Vec<String>)], name: &str| {
-        all.iter().find(|(other, _)| other == name).map(|(_, lines)| lines.clone())
-    };
-    let gone = expected.iter().filter(|(name, _)| lines_of(&found, name).is_none());
-    let mut out: String = gone.map(|(name, _)| format!("- {name}\n")).collect();
-    for (name, lines) in &found {
-        let before = lines_of(&expected, name).unwrap_or_default();
-        if before == *lines {
-            continue;
-        }
-        let minus = before.iter().filter(|line| !lines.contains(line));
-        let plus = lines.iter().filter(|line| !before.contains(line));
-        out += &format!("== {name}\n");
-        out.extend(minus.map(|line| format!("- {line}\n")));
-        out.extend(plus.map(|line| format!("+ {line}\n")));
-    }
-    out
+    expected::compare(&golden, &all);
 }

@@ -1,8 +1,10 @@
 //! Tests of the public interface.
 
 mod bombs;
+mod corpus;
 mod cuts;
 mod documents;
+mod expected;
 mod golden;
 mod listing;
 mod made;
