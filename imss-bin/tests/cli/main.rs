@@ -14,6 +14,7 @@ use assert_cmd::Command;
 use serde_json::Value;
 
 mod check;
+mod jail;
 mod memory;
 mod node;
 mod scan;

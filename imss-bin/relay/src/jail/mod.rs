@@ -24,7 +24,7 @@ mod process;
 mod protocol;
 pub mod worker;
 
-use process::Process;
+use process::{Process, Program};
 
 /// How messages are jailed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +43,14 @@ impl Default for JailSettings {
     }
 }
 
+/// What gateway and worker must have in common: entities go between them as this version has them.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// What a worker must know before its first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Terms {
+    /// [`VERSION`] of the gateway.
+    pub(crate) version: String,
     pub(crate) limits: Limits,
     pub(crate) passwords: Vec<String>,
 }
@@ -86,7 +91,8 @@ impl JailError {
 /// A pool of confined workers. Dropping it ends them.
 #[derive(Debug)]
 pub struct Jail {
-    settings: JailSettings,
+    messages_per_worker: u32,
+    program: Program,
     terms: Terms,
     idle: Mutex<Vec<Process>>,
     started: AtomicU64,
@@ -105,10 +111,12 @@ impl Jail {
         limits: Limits,
         passwords: Vec<String>,
     ) -> Result<Self, JailError> {
-        let terms = Terms { limits, passwords };
-        let first = Process::start(&settings.program, &terms)?;
+        let terms = Terms { version: VERSION.to_owned(), limits, passwords };
+        let program = Program::open(&settings.program)?;
+        let first = Process::start(&program, &terms)?;
         Ok(Self {
-            settings,
+            messages_per_worker: settings.messages_per_worker,
+            program,
             terms,
             idle: Mutex::new(vec![first]),
             started: AtomicU64::new(1),
@@ -162,11 +170,11 @@ impl Jail {
 
     fn start(&self) -> Result<Process, JailError> {
         self.started.fetch_add(1, Ordering::Relaxed);
-        Process::start(&self.settings.program, &self.terms)
+        Process::start(&self.program, &self.terms)
     }
 
     fn keep(&self, process: Process) {
-        if process.messages() < self.settings.messages_per_worker {
+        if process.messages() < self.messages_per_worker {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(process);
         }
     }

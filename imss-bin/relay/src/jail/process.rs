@@ -3,9 +3,13 @@
 //! In: a raw message. Out: the worker's answer. The gateway never waits longer than its stop flag
 //! and a grace: then the worker is killed. Dropping a process kills and reaps it.
 
+use std::cmp::Ordering;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,12 +26,50 @@ const START: Duration = Duration::from_secs(20);
 const GRACE: Duration = Duration::from_secs(2);
 /// How often the stop flag is looked at.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-/// Octets read at once.
+/// Octets read at once, and room of a pipe where the system grants it.
 const CHUNK: usize = 256 << 10;
+/// Octets of an answer for which room is made before they arrive.
+const MAX_RESERVED: u64 = 64 << 20;
 /// Largest answer: contents and texts of a message at its limits.
 const MAX_ANSWER: u64 = 2 << 30;
 /// The signal of a forbidden system call.
 const SIGSYS: i32 = 31;
+
+/// The program of the workers, held open: when a package replaces the file, this gateway goes on with
+/// the workers it came with until it is started again.
+#[derive(Debug)]
+pub(super) struct Program {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Program {
+    pub(super) fn open(path: &Path) -> Result<Self, JailError> {
+        let mut file = File::open(path).map_err(JailError::Start)?;
+        let mut magic = [0; 2];
+        // An interpreter could not open its script by a descriptor that is closed by then.
+        let is_script = file.read_exact(&mut magic).is_ok() && &magic == b"#!";
+        let is_reachable = |file: &File| descriptor(file).exists();
+        let file = Some(file).filter(|file| !is_script && is_reachable(file));
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    fn command(&self) -> Command {
+        match &self.file {
+            Some(file) => {
+                let mut command = Command::new(descriptor(file));
+                command.arg0(&self.path);
+                command
+            }
+            None => Command::new(&self.path),
+        }
+    }
+}
+
+/// Where a child finds an open file before it becomes another program.
+fn descriptor(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
 
 /// A running worker.
 #[derive(Debug)]
@@ -36,12 +78,14 @@ pub(super) struct Process {
     input: Option<ChildStdin>,
     output: ChildStdout,
     messages: u32,
+    chunk: Box<[u8]>,
 }
 
 impl Process {
     /// Starts a worker and waits until it is confined.
-    pub(super) fn start(program: &Path, terms: &Terms) -> Result<Self, JailError> {
-        let mut child = Command::new(program)
+    pub(super) fn start(program: &Program, terms: &Terms) -> Result<Self, JailError> {
+        let mut child = program
+            .command()
             .env_clear()
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -52,7 +96,13 @@ impl Process {
         let Some(output) = output else {
             return Err(JailError::Start(std::io::ErrorKind::BrokenPipe.into()));
         };
-        let mut process = Self { child, input, output, messages: 0 };
+        // Larger pipes change processes less often. The system may refuse: nothing depends on it.
+        let _ = rustix::pipe::fcntl_setpipe_size(&output, CHUNK);
+        if let Some(input) = &input {
+            let _ = rustix::pipe::fcntl_setpipe_size(input, CHUNK);
+        }
+        let chunk = vec![0; CHUNK].into_boxed_slice();
+        let mut process = Self { child, input, output, messages: 0, chunk };
         let terms = serde_json::to_vec(terms).map_err(|error| JailError::Start(error.into()))?;
         process.send(Kind::Terms, &terms)?;
         let begin = Instant::now();
@@ -104,20 +154,17 @@ impl Process {
 
     /// Reads one frame, asking `is_over` now and then.
     fn receive(&mut self, mut is_over: impl FnMut() -> bool) -> Result<(Kind, Vec<u8>), JailError> {
-        let mut octets: Vec<u8> = Vec::new();
-        let mut chunk = vec![0; CHUNK];
+        let mut head: Vec<u8> = Vec::with_capacity(HEAD_BYTES);
+        let mut content: Vec<u8> = Vec::new();
+        let mut frame: Option<(Kind, u64)> = None;
         loop {
-            if let Some(head) = octets.first_chunk::<HEAD_BYTES>() {
-                let (kind, length) = protocol::parse_head(*head)
-                    .filter(|(_, length)| *length <= MAX_ANSWER)
-                    .ok_or_else(|| JailError::Nonsense("not a frame".to_owned()))?;
-                let whole = u64::try_from(HEAD_BYTES).unwrap_or(0).saturating_add(length);
-                if octets.len() as u64 > whole {
-                    return Err(JailError::Nonsense("octets after the answer".to_owned()));
-                }
-                if octets.len() as u64 == whole {
-                    octets.drain(..HEAD_BYTES);
-                    return Ok((kind, octets));
+            if let Some((kind, length)) = frame {
+                match (content.len() as u64).cmp(&length) {
+                    Ordering::Less => {}
+                    Ordering::Equal => return Ok((kind, content)),
+                    Ordering::Greater => {
+                        return Err(JailError::Nonsense("octets after the answer".to_owned()));
+                    }
                 }
             }
             let mut ready = [PollFd::new(&self.output, PollFlags::IN)];
@@ -128,9 +175,26 @@ impl Process {
             if count == 0 {
                 continue;
             }
-            match self.output.read(&mut chunk) {
+            match self.output.read(&mut self.chunk) {
                 Ok(0) => return Err(self.ending()),
-                Ok(read) => octets.extend_from_slice(chunk.get(..read).unwrap_or_default()),
+                Ok(read) => {
+                    let octets = self.chunk.get(..read).unwrap_or_default();
+                    let missing = HEAD_BYTES.saturating_sub(head.len()).min(octets.len());
+                    let (begin, rest) = octets.split_at_checked(missing).unwrap_or((octets, &[]));
+                    head.extend_from_slice(begin);
+                    if frame.is_none()
+                        && let Some(head) = head.first_chunk::<HEAD_BYTES>()
+                    {
+                        let (kind, length) = protocol::parse_head(*head)
+                            .filter(|(_, length)| *length <= MAX_ANSWER)
+                            .ok_or_else(|| JailError::Nonsense("not a frame".to_owned()))?;
+                        content.reserve_exact(
+                            usize::try_from(length.min(MAX_RESERVED)).unwrap_or_default(),
+                        );
+                        frame = Some((kind, length));
+                    }
+                    content.extend_from_slice(rest);
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(_) => return Err(self.ending()),
             }

@@ -68,7 +68,7 @@ pub(super) fn read(from: &mut impl Read, most: u64) -> io::Result<Option<(Kind, 
         return Err(io::ErrorKind::InvalidData.into());
     }
     // Grows with what arrives, not with what is claimed.
-    let mut content = Vec::new();
+    let mut content = Vec::with_capacity(usize::try_from(length.min(1 << 20)).unwrap_or_default());
     from.take(length).read_to_end(&mut content)?;
     if content.len() as u64 == length { Ok(Some((kind, content))) } else { Ok(None) }
 }

@@ -17,7 +17,7 @@ use imss_core::limits::StopFlag;
 use imss_core::message::Message;
 
 use super::protocol::{self, Kind};
-use super::{Terms, confine};
+use super::{Terms, VERSION, confine};
 
 /// Largest message that is taken, above every limit that can be configured.
 const MAX_MESSAGE: u64 = 4 << 30;
@@ -50,6 +50,15 @@ fn serve() -> io::Result<()> {
         _ => return Err(io::Error::other("run by hand: the gateway starts this program")),
     };
     drop(input);
+    if terms.version != VERSION {
+        let theirs = terms.version;
+        return Err(io::Error::other(format!(
+            "it is version {VERSION}, and the gateway is {theirs}: install the imss-worker that came \
+             with the gateway"
+        )));
+    }
+    // The system calls a process by the file it was started from, which is a descriptor here.
+    let _ = rustix::thread::set_name(c"imss-worker");
     let out = output()?;
     let how = confine::resources(&terms.limits)?;
     let (sender, jobs) = sync_channel::<Job>(1);
