@@ -189,10 +189,47 @@ fn others_mail_is_changed_only_for_a_seal() {
         let octets = Bytes::from(raw.clone());
         let rope = Rope::original(octets.len() as u64);
         let wire = border.lawful.for_others();
-        let made = border.sealed(&Body::Memory(octets.clone()), &rope, &marks, wire).unwrap();
+        let (body, mut room) = (Body::Memory(octets.clone()), Room::beside([].iter()));
+        let made = border.sealed(&body, &rope, &marks, wire, &mut room).unwrap();
         let text = String::from_utf8(made.to_bytes(&octets)).unwrap();
         assert_eq!(text.starts_with("ARC-Seal: i=1;"), sealed, "{name}: {text}");
         assert_eq!(!text.ends_with(raw.as_str()), changed, "{name}: {text}");
+    }
+}
+
+/// What is encoded anew lies in the message's record beside what the policy inserted. A copy for which
+/// there is no room is signed as it is: too large a record would get no copy accepted.
+#[test]
+fn copies_that_do_not_fit_stay_as_they_are() {
+    let long = format!("From: a@b.example\r\n\r\n{}\r\n", "word ".repeat(500));
+    let marks = Marks {
+        results: Some("mx.example; arc=none".to_owned()),
+        facts: Some(AuthFacts::default()),
+        remove: vec![],
+    };
+    let octets = Bytes::from(long.clone());
+    let copy = |rope: Rope, destination: Destination| CopyRecord {
+        reverse_path: ReversePath::Null,
+        parameters: Default::default(),
+        recipients: Vec::new(),
+        rope,
+        destination,
+        summary: Default::default(),
+    };
+    let sign = Sign { seals: true, wire: Some(Wire::EightBit) };
+    for (name, inserted, changed) in [("room", 100 << 20, true), ("no room", 200 << 20, false)] {
+        // The octets are never looked at, so the system never gives memory for them.
+        let kept = Rope { pieces: vec![Piece::Inserted(vec![0; inserted].into())] };
+        let copies = vec![
+            copy(kept, Destination::Archive { area: "all".to_owned() }),
+            copy(Rope::original(octets.len() as u64), Destination::NextHop),
+        ];
+        let border = border(false, Recode::PassSigned);
+        let body = Body::Memory(octets.clone());
+        let made = border.sign_all(&body, copies, &marks, &sign, QueueId::new(1, 2, 3));
+        let text = String::from_utf8(made[1].rope.to_bytes(&octets)).unwrap();
+        assert!(text.starts_with("ARC-Seal: i=1;"), "{name}: {text}");
+        assert_eq!(!text.ends_with(&long), changed, "{name}: {text}");
     }
 }
 
