@@ -5,7 +5,10 @@ use base64_simd::STANDARD;
 use imss_core::envelope::{ReversePath, Syntax};
 
 use super::exchange::{Claim, Context, Exchange, Turn};
-use super::users::{COMPARED_AT_ONCE, QUEUED, QUEUED_PER_CLIENT, User, UserFiles, Users};
+use super::guessers::CLIENT_POINTS;
+use super::users::{
+    COMPARED_AT_ONCE, QUEUED, QUEUED_PER_CLIENT, QUEUED_PER_GUESSER, User, UserFiles, Users,
+};
 use super::verifier::{SealKey, Verifier};
 use super::*;
 
@@ -240,11 +243,22 @@ async fn who_guesses_does_not_keep_others_waiting() {
         }
         panic!("{} wait, not {count}", users.queue.total());
     };
-    let mut guesses: Vec<_> = (0..QUEUED_PER_CLIENT).map(|_| guess(CLIENT)).collect();
-    waiting(QUEUED_PER_CLIENT).await;
+    // Of one address that guesses few wait, of one that is not known to more: it may be a webmail host.
+    let guesser = IpAddr::from([198, 51, 100, 1]);
+    for _ in 0..CLIENT_POINTS {
+        let wrong = Claim::Wrong { name: "user".to_owned() };
+        assert_eq!(users.verify(wrong, guesser).await, LoginAnswer::Wrong);
+    }
+    let mut guesses: Vec<_> = (0..QUEUED_PER_GUESSER).map(|_| guess(guesser)).collect();
+    waiting(QUEUED_PER_GUESSER).await;
+    let more = users.verify(claim("guess"), guesser).await;
+    assert_eq!(more, LoginAnswer::Unknown, "who guesses has few turns");
+    guesses.extend((0..QUEUED_PER_CLIENT).map(|_| guess(CLIENT)));
+    let taken_by_both = QUEUED_PER_GUESSER + QUEUED_PER_CLIENT;
+    waiting(taken_by_both).await;
     let more = users.verify(claim("guess"), CLIENT).await;
     assert_eq!(more, LoginAnswer::Unknown, "one client has its turns");
-    guesses.extend((QUEUED_PER_CLIENT..QUEUED).map(|number| guess(client_of(number))));
+    guesses.extend((taken_by_both..QUEUED).map(|number| guess(client_of(number))));
     waiting(QUEUED).await;
     let more = users.verify(claim("guess"), IpAddr::from([192, 0, 2, 9])).await;
     assert_eq!(more, LoginAnswer::Unknown, "all turns are taken");
