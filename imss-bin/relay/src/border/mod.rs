@@ -37,7 +37,7 @@ use self::lawful::{Lawful, Room};
 use crate::config::{Config, KeySettings};
 use crate::dispatch::Traced;
 use crate::ids::unix_millis;
-use crate::inbound::{Mode, Received, Reply};
+use crate::inbound::{Leave, Mode, Received, Reply, Role};
 use crate::spool::body::{Body, Content};
 use crate::spool::{CopyRecord, Destination};
 use crate::srs::Srs;
@@ -186,35 +186,59 @@ impl Border {
         bare.unwrap_or_else(|| path.clone())
     }
 
+    /// What stands against a recipient of a message from outside, before its content: for a bounce of mail
+    /// that we did not send, see [`batv`].
+    ///
+    /// # Errors
+    ///
+    /// The reply to a bounce with a wrong tag. One without a tag has leave, but not for its content.
+    pub(crate) fn bounce(
+        &self,
+        role: Role,
+        reverse_path: &ReversePath,
+        recipient: &ForwardPath,
+    ) -> Result<Leave, Reply> {
+        let is_outside = role.mode != Mode::Reinject && !role.is_trusted;
+        let Some(tags) = self.tags.as_ref().filter(|_| is_outside && reverse_path.is_null()) else {
+            return Ok(Leave::default());
+        };
+        match self.untagged(tags, recipient, true) {
+            Untagged::Plain | Untagged::Valid(_) => Ok(Leave::default()),
+            Untagged::Invalid => Err(not_our_bounce()),
+            Untagged::Missing => {
+                Ok(Leave { not_for_data: Some(not_our_bounce()), ..Leave::default() })
+            }
+        }
+    }
+
     /// Takes our tags from the recipients of a message from outside.
     ///
     /// # Errors
     ///
-    /// The reply to a bounce of mail that we did not send.
+    /// The reply to a bounce of mail that we did not send, where nobody asked before its content.
     pub(crate) fn untag(&self, received: &mut Received) -> Result<(), Reply> {
         let Some(tags) = &self.tags else { return Ok(()) };
         if !self.is_outside(received) {
             return Ok(());
         }
         let is_bounce = received.envelope.reverse_path.is_null();
-        let is_rewritten = |path: &ForwardPath| {
-            let srs = self.srs.as_ref();
-            srs.is_some_and(|srs| matches!(srs.reverse(path, unix_millis()), Ok(Some(_))))
-        };
         for recipient in &mut received.envelope.recipients {
-            if is_rewritten(&recipient.path) {
-                continue;
-            }
-            match tags.untagged(&recipient.path, is_bounce, now()) {
+            match self.untagged(tags, &recipient.path, is_bounce) {
                 Untagged::Plain => {}
                 Untagged::Valid(path) => recipient.path = path,
-                Untagged::Invalid => {
-                    let text = "This is a bounce of mail that was not sent from here";
-                    return Err(Reply::new(550, (5, 7, 1), text));
-                }
+                Untagged::Invalid | Untagged::Missing => return Err(not_our_bounce()),
             }
         }
         Ok(())
+    }
+
+    /// What a recipient is; one that SRS made is none of ours.
+    fn untagged(&self, tags: &Batv, path: &ForwardPath, is_bounce: bool) -> Untagged {
+        let is_rewritten = |srs: &Arc<Srs>| matches!(srs.reverse(path, unix_millis()), Ok(Some(_)));
+        if self.srs.as_ref().is_some_and(is_rewritten) {
+            return Untagged::Plain;
+        }
+        tags.untagged(path, is_bounce, now())
     }
 
     /// What copies may have when they are sealed, or signed; `None`: they stay as they are. So does a copy
@@ -427,6 +451,10 @@ fn on_top(fields: Vec<Bytes>, rope: &Rope) -> Rope {
     let mut pieces: Vec<Piece> = fields.into_iter().map(Piece::Inserted).collect();
     pieces.extend_from_slice(&rope.pieces);
     Rope { pieces }
+}
+
+fn not_our_bounce() -> Reply {
+    Reply::new(550, (5, 7, 1), "This is a bounce of mail that was not sent from here")
 }
 
 fn load(settings: &KeySettings) -> Result<SigningKey, KeyError> {

@@ -319,12 +319,49 @@ fn tags_come_back() {
         ("an answer that is no bounce", text, false, then, &valid),
         ("a day later", text, true, then + 8 * DAY, &Untagged::Invalid),
         ("forged", &forged, true, then, &Untagged::Invalid),
-        ("a bounce without tag", "bob@ours.example", true, then, &Untagged::Invalid),
+        ("a bounce without tag", "bob@ours.example", true, then, &Untagged::Missing),
         ("mail without tag", "bob@ours.example", false, then, &Untagged::Plain),
         ("others' domains", "bob@else.example", true, then, &Untagged::Plain),
         ("others' tags", "prvs=1506abcdef=bob@else.example", true, then, &Untagged::Plain),
     ];
     for (name, recipient, is_bounce, now, expected) in cases {
         assert_eq!(&tags.untagged(&to(recipient), is_bounce, now), expected, "{name}");
+    }
+}
+
+/// A forged bounce is refused at once; one without a tag may still be a question whether a mailbox exists.
+#[test]
+fn bounces_before_their_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let lax = imss_core::envelope::Syntax::LAX;
+    let path = |text: &str| ReversePath::parse(text, lax).unwrap();
+    let border = Border { tags: Some(tags(folder.path(), 0)), ..border(false, Recode::Never) };
+    let bob = path("bob@ours.example");
+    let tagged = border.tags.as_ref().unwrap().tagged(&bob, now()).unwrap().to_string();
+    let tagged = tagged.trim_matches(['<', '>']);
+    let forged = tagged.replace("=bob@", "=eve@");
+    let (leave, later, refused) = ("leave", "not for its content", "refused");
+    let (stranger, ours) = (false, true);
+    let cases = [
+        ("to a valid tag", tagged, "", stranger, leave),
+        ("to a forged tag", forged.as_str(), "", stranger, refused),
+        ("without a tag", "bob@ours.example", "", stranger, later),
+        ("to others' domains", "bob@else.example", "", stranger, leave),
+        ("mail to a forged tag", forged.as_str(), "a@b.example", stranger, leave),
+        ("mail without a tag", "bob@ours.example", "a@b.example", stranger, leave),
+        ("from our own networks", forged.as_str(), "", ours, leave),
+    ];
+    for (name, to, from, is_trusted, expected) in cases {
+        let recipient = ForwardPath::parse(to, lax).unwrap();
+        for (mode, expected) in [(Mode::Edge, expected), (Mode::Reinject, leave)] {
+            let said = border.bounce(Role { mode, is_trusted }, &path(from), &recipient);
+            let said = match said {
+                Ok(Leave { not_for_data: None, .. }) => leave,
+                Ok(_) => later,
+                Err(reply) if reply.code == 550 => refused,
+                Err(reply) => panic!("{name}: {reply}"),
+            };
+            assert_eq!(said, expected, "{name}, {mode:?}");
+        }
     }
 }
