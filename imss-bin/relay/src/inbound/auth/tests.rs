@@ -226,6 +226,12 @@ async fn who_guesses_does_not_keep_others_waiting() {
         let users = Arc::clone(&users);
         tokio::spawn(async move { users.verify(claim("guess"), client).await })
     };
+    // Whoever has a turn waits for the places, and there are none.
+    let at_once = async |client: IpAddr| {
+        let answer = users.verify(claim("guess"), client);
+        let limit = std::time::Duration::from_secs(60);
+        tokio::time::timeout(limit, answer).await.expect("it has no turn")
+    };
     let client_of = |number: usize| {
         IpAddr::from([
             10,
@@ -251,17 +257,15 @@ async fn who_guesses_does_not_keep_others_waiting() {
     }
     let mut guesses: Vec<_> = (0..QUEUED_PER_GUESSER).map(|_| guess(guesser)).collect();
     waiting(QUEUED_PER_GUESSER).await;
-    let more = users.verify(claim("guess"), guesser).await;
-    assert_eq!(more, LoginAnswer::Unknown, "who guesses has few turns");
+    assert_eq!(at_once(guesser).await, LoginAnswer::Unknown, "who guesses has few turns");
     guesses.extend((0..QUEUED_PER_CLIENT).map(|_| guess(CLIENT)));
     let taken_by_both = QUEUED_PER_GUESSER + QUEUED_PER_CLIENT;
     waiting(taken_by_both).await;
-    let more = users.verify(claim("guess"), CLIENT).await;
-    assert_eq!(more, LoginAnswer::Unknown, "one client has its turns");
+    assert_eq!(at_once(CLIENT).await, LoginAnswer::Unknown, "one client has its turns");
     guesses.extend((taken_by_both..QUEUED).map(|number| guess(client_of(number))));
     waiting(QUEUED).await;
-    let more = users.verify(claim("guess"), IpAddr::from([192, 0, 2, 9])).await;
-    assert_eq!(more, LoginAnswer::Unknown, "all turns are taken");
+    let other = IpAddr::from([192, 0, 2, 9]);
+    assert_eq!(at_once(other).await, LoginAnswer::Unknown, "all turns are taken");
     let known = users.verify(claim("pencil"), CLIENT).await;
     assert_eq!(known, LoginAnswer::Right("user".to_owned()), "who was right waits for nobody");
     assert!(guesses.iter().all(|guess| !guess.is_finished()));
