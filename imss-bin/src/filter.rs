@@ -45,7 +45,7 @@ pub fn filter(command: &cli::Filter) -> Result<ExitCode, Failure> {
         cli::Filter::Approve(entry) => add_all(cli::EntryList::Approved, entry)?,
         cli::Filter::Remove(remove) => {
             for subject in &remove.subjects {
-                let (list, subject, by) = (kind(remove.from), *subject, who());
+                let (list, subject, by) = (kind(remove.from), subject.clone(), who());
                 done(&remove.node, FilterOrder::Remove { list, subject, by })?;
             }
         }
@@ -86,7 +86,7 @@ fn add_all(list: cli::EntryList, entry: &cli::Entry) -> Result<(), Failure> {
     for subject in &entry.subjects {
         let order = FilterOrder::Add {
             list: kind(list),
-            subject: *subject,
+            subject: subject.clone(),
             secs: entry.length,
             note: entry.note.clone().unwrap_or_default(),
             is_transient: entry.transient,
@@ -233,7 +233,7 @@ fn source_text(source: &SourceView) -> String {
     line("state", state);
     for entry in &source.entries {
         let until = entry.until_secs.map_or_else(|| "for good".to_owned(), moment);
-        let (list, subject) = (entry.list.as_str(), entry.subject);
+        let (list, subject) = (entry.list.as_str(), &entry.subject);
         line("entry", format!("{list} {subject}, until {until}, {}: {}", entry.by, entry.note));
     }
     for (rule, volume, hits) in &source.profile {

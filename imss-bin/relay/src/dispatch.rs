@@ -202,7 +202,10 @@ pub(crate) async fn leaving(
     for copy in &mut copies {
         copy.rope = marked(&copy.rope, &outgoing.marks, field.as_ref());
     }
-    gateway.border().signed(received, &outgoing.marks, copies, traced).await
+    let border = gateway.border();
+    let bytes = border.encoding_bytes(received, &outgoing.marks, &copies, traced);
+    let memory = gateway.memory_for(bytes).await;
+    border.signed(received, &outgoing.marks, copies, traced, memory).await
 }
 
 /// Logs what the queue does not: recipients whose mail ends here.

@@ -315,7 +315,14 @@ impl Acceptor for Gateway {
             }
             Stage::Hello { .. } | Stage::Rcpt { .. } => {}
         }
-        self.parts.filter.check(stage).await
+        let not_for_data = match stage {
+            Stage::Rcpt { role, reverse_path, recipient, .. } => {
+                self.border.load().bounce(role, reverse_path, recipient)?.not_for_data
+            }
+            _ => None,
+        };
+        let leave = self.parts.filter.check(stage).await?;
+        Ok(Leave { not_for_data, ..leave })
     }
 
     fn listens_first(&self, client: &Client, role: Role) -> Option<Duration> {

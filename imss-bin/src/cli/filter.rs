@@ -22,9 +22,9 @@ pub enum Filter {
     Add(Add),
     /// Remove from a list
     Remove(Remove),
-    /// Refuse mail from addresses, a country or a network operator
+    /// Refuse mail from addresses, a country, a network operator or hosts by name
     Block(Entry),
-    /// Let addresses, a country or a network operator pass the whole filter
+    /// Let addresses, a country, a network operator or hosts by name pass the whole filter
     Approve(Entry),
     /// Let an address or a sender go on at once, whatever held it
     Release(Release),
@@ -97,7 +97,8 @@ pub struct Add {
 /// What is added to a list.
 #[derive(Debug, Args)]
 pub struct Entry {
-    /// 192.0.2.1, 192.0.2.0/24, 192.0.2.1-192.0.2.9, 2001:db8::/32, country:JP or AS64496
+    /// 192.0.2.1, 192.0.2.0/24, 192.0.2.1-192.0.2.9, 2001:db8::/32, country:JP, AS64496,
+    /// name:mx.example.com or name:*.example.com (hosts whose name has their address)
     #[arg(value_name = "WHO", required = true)]
     pub subjects: Vec<Subject>,
     /// For how long, such as "2 days" [default: for good]
@@ -185,7 +186,7 @@ survives restarts.
 Examples:
   imss filter status
   imss filter block 192.0.2.0/24 --for '7 days' --note 'dictionary attack'
-  imss filter approve AS64496 2001:db8::/32
+  imss filter approve AS64496 2001:db8::/32 'name:*.outbound.example.net'
   imss filter list blocked --json | jq -r '.[].subject'
   imss filter show 192.0.2.7
   imss filter release 192.0.2.7 newsletter@example.net

@@ -441,9 +441,23 @@ fn bounces_of_others_mail_are_refused() {
     assert!(delivered.to[0].contains("carol@ours.example"), "{:?}", delivered.to);
     assert!(!delivered.to[0].contains("prvs"), "{:?}", delivered.to);
     let forged = tagged.replace("carol", "dave");
-    for to in ["carol@ours.example", forged.as_str()] {
-        let reply = client.mail("", &[to], &message("mailer-daemon@else.example", "No.")).unwrap();
-        assert!(reply.starts_with("550 5.7.1 This is a bounce"), "{to}: {reply}");
+    // Who asks whether a mailbox exists does so with the null path, and hears that it does.
+    let refused = "550 5.7.1 This is a bounce";
+    for (command, expected) in [
+        ("MAIL FROM:<>".to_owned(), "250"),
+        (format!("RCPT TO:<{forged}>"), refused),
+        ("DATA".to_owned(), "554"),
+        ("RCPT TO:<carol@ours.example>".to_owned(), "250"),
+        ("DATA".to_owned(), refused),
+        ("RSET".to_owned(), "250"),
+        ("MAIL FROM:<>".to_owned(), "250"),
+        (format!("RCPT TO:<{tagged}>"), "250"),
+        ("RCPT TO:<carol@ours.example>".to_owned(), "250"),
+        ("BDAT 2 LAST\r\n".to_owned(), refused),
+        ("RSET".to_owned(), "250"),
+    ] {
+        let reply = client.say(&command).unwrap();
+        assert!(reply.starts_with(expected), "{command}: {reply}");
     }
     client.accepted(
         "a@friend.example",

@@ -49,6 +49,9 @@ fn blocked_approved_released_and_kept() {
     let sink = Sink::start();
     let home = home(&sink, "");
     // Without a gateway, on its files.
+    home.done(&["filter", "approve", "name:.Outbound.Example"]);
+    assert_eq!(entries(&home, "approved")[0]["subject"], "name:*.outbound.example");
+    home.done(&["filter", "remove", "approved", "name:*.outbound.example"]);
     home.done(&["filter", "block", "127.0.0.0/29", "--note", "test", "--for", "2 days"]);
     let gateway = Gateway::start(&home);
     let said = swaks(&gateway, "127.0.0.5", "Hello.");

@@ -95,6 +95,37 @@ fn wait_for_held(home: &Home, count: usize) -> Vec<Value> {
     home.quarantine()
 }
 
+/// By the built-in policy.
+#[test]
+fn a_page_that_sends_a_password_to_others_is_held_and_can_be_released() {
+    let sink = Sink::start();
+    let home = Home::new(&Setup { next_hop: &sink.url(), ..Setup::default() });
+    let gateway = Gateway::start(&home);
+    let page = |host: &str| {
+        let form = format!(
+            "<form action=\"https://{host}/take\"><input name=\"user\">\
+             <input type=\"password\" name=\"secret\"></form>"
+        );
+        let text = String::from_utf8(letter("account", &form)).unwrap();
+        let kind = "Subject: account\r\nMIME-Version: 1.0\r\nContent-Type: text/html\r\n";
+        text.replace("Subject: account\r\n", kind).into_bytes()
+    };
+    let mut client = gateway.connect();
+    let to = ["bob@ours.example"];
+    client.accepted("alice@elsewhere.example", &to, &page("www.elsewhere.example"));
+    sink.wait_for(1);
+    let id = client.accepted("alice@elsewhere.example", &to, &page("collect.example.net"));
+    let items = wait_for_held(&home, 1);
+    let item = &items[0];
+    assert_eq!((text_of(item, "id"), text_of(item, "area")), (id.as_str(), "phish"));
+    for expected in ["\"verdict\":\"phish\"", "\"rule\":\"Phishing\"", "Page.ForeignPasswordForm"] {
+        assert!(item.to_string().contains(expected), "{expected} in {item:#}");
+    }
+    home.done(&["quarantine", "release", &id]);
+    assert!(sink.wait_for(2)[1].text().contains("collect.example.net"));
+    gateway.stop();
+}
+
 #[test]
 fn malware_in_an_archive_in_an_attached_message_is_held() {
     let sink = Sink::start();

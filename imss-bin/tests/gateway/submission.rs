@@ -238,3 +238,34 @@ fn users_come_and_go_without_a_restart() {
     sink.wait_for(2);
     gateway.stop();
 }
+
+/// Users are read before anything else: who was taken away does not log in until somebody mends a mistake in
+/// the policy.
+#[test]
+fn a_user_is_gone_though_the_policy_has_a_mistake() {
+    let sink = Sink::start();
+    let home = home(&sink);
+    let alice = "alice@ours.example";
+    add(&home, alice, &[], "sesame");
+    add(&home, "carol@ours.example", &[], "sesame");
+    let config = std::fs::read_to_string(home.path().join("imss.toml")).unwrap();
+    home.write("imss.toml", format!("policy = \"policy.toml\"\n{config}"));
+    let policy = include_str!("../../../imss-policy/src/builtin.toml");
+    home.write("policy.toml", policy);
+    let gateway = Gateway::start(&home);
+    let [port, _, _] = &gateway.listening();
+    let login = |name: &str| {
+        let who = ["--tls", "--auth", "PLAIN", "--auth-password", "sesame", "--auth-user", name];
+        swaks(port, &[&who[..], &["--from", name]].concat())
+    };
+    assert!(login(alice).0, "{}", login(alice).1);
+    home.write("policy.toml", format!("{policy}\n[[rule]]\nnam = \"x\"\n"));
+    let (code, said) = user(&home, &["delete", alice], "");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("deleted, but the gateway did not reload"), "{said}");
+    let (_, said) = login(alice);
+    assert!(said.contains("535 5.7.8"), "{said}");
+    let (sent, said) = login("carol@ours.example");
+    assert!(sent, "{said}");
+    gateway.stop();
+}

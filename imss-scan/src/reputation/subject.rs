@@ -1,12 +1,14 @@
-//! What an entry of a list is about: addresses, a country or a network operator.
+//! What an entry of a list is about: addresses, a country, a network operator or the names of hosts.
 //!
 //! In: `192.0.2.1`, `192.0.2.0/24`, `192.0.2.1-192.0.2.9`, the same in IPv6, `country:JP`,
-//! `AS64496`. Out: a [`Subject`]; two ways to write the same addresses are the same subject.
+//! `AS64496`, `name:mx.example.com`, `name:*.example.com` (or `name:.example.com`) for all below. Out: a
+//! [`Subject`]; two ways to write the same addresses or names are the same subject.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use imss_core::authentication::DomainPattern;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bits in front of an IPv4 address in its IPv4-mapped form.
@@ -15,7 +17,7 @@ const V4_START: u128 = 0xffff << 32;
 const V4_END: u128 = V4_START | 0xffff_ffff;
 
 /// What an entry is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
     /// Addresses from the first to the last, as numbers; IPv4 in the IPv4-mapped form.
     Range(u128, u128),
@@ -23,13 +25,16 @@ pub enum Subject {
     Country([u8; 2]),
     /// An autonomous system.
     Asn(u32),
+    /// A host whose name has its address: the name in lower-case ASCII, or `*.` and a domain for all
+    /// names below it.
+    Name(Box<str>),
 }
 
 /// The text is no subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not an address, network, range, country or AS number; write 192.0.2.1, 192.0.2.0/24, \
-     192.0.2.1-192.0.2.9, 2001:db8::/32, country:JP or AS64496"
+    "not an address, network, range, country, AS number or host name; write 192.0.2.1, 192.0.2.0/24, \
+     192.0.2.1-192.0.2.9, 2001:db8::/32, country:JP, AS64496, name:mx.example.com or name:*.example.com"
 )]
 pub struct SubjectError;
 
@@ -110,6 +115,12 @@ impl FromStr for Subject {
                 _ => Err(SubjectError),
             };
         }
+        if let Some(name) = lower.strip_prefix("name:") {
+            let below = name.strip_prefix('.').map(|domain| format!("*.{domain}"));
+            let name = below.as_deref().unwrap_or(name).trim_end_matches('.');
+            let pattern = DomainPattern::parse(name).ok_or(SubjectError)?;
+            return Ok(Self::Name(pattern.to_string().into()));
+        }
         if let Some(number) = lower.strip_prefix("as") {
             return number.parse().map(Self::Asn).map_err(|_| SubjectError);
         }
@@ -132,11 +143,13 @@ impl FromStr for Subject {
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Country(code) => write!(f, "country:{}", String::from_utf8_lossy(&code)),
+        match self {
+            Self::Country(code) => write!(f, "country:{}", String::from_utf8_lossy(code)),
             Self::Asn(number) => write!(f, "AS{number}"),
-            Self::Range(first, last) if first == last => write!(f, "{}", ip(first)),
+            Self::Name(name) => write!(f, "name:{name}"),
+            Self::Range(first, last) if first == last => write!(f, "{}", ip(*first)),
             Self::Range(first, last) => {
+                let (first, last) = (*first, *last);
                 if let [(bits, _)] = self.networks().as_slice() {
                     let offset = if is_v4(first, last) { V4_OFFSET } else { 0 };
                     return write!(f, "{}/{}", ip(first), bits.saturating_sub(offset));
@@ -198,6 +211,15 @@ mod tests {
             ("192.0.2.9-2001:db8::", None),
             ("country:JPN", None),
             ("AS-1", None),
+            ("name:MX.Example.com.", Some("name:mx.example.com")),
+            ("name:.example.com", Some("name:*.example.com")),
+            ("NAME:*.example.com", Some("name:*.example.com")),
+            ("name:bücher.example", Some("name:xn--bcher-kva.example")),
+            ("name:", None),
+            ("name:*", None),
+            ("name:mx.*.example", None),
+            ("name:a b.example", None),
+            ("*.example.com", None),
             ("mail.example", None),
             ("", None),
         ];

@@ -3,6 +3,11 @@
 //! In: the reverse-path of mail that leaves, and the recipients of mail that comes. Out: `prvs=KDDDSSSSSS=`
 //! and the mailbox: the key's number, the day it ends (modulo 1000), and 24 bits of an HMAC-SHA1 over
 //! both and the mailbox. Every key checks, the one that began last tags, so keys can change.
+//!
+//! A bounce to a wrong tag is refused at `RCPT TO`, as Exim's manual has it. One without a tag is refused as
+//! soon as its content begins: until then it looks like a server that asks whether a mailbox exists, which
+//! is done with the null reverse-path and goes no further than `RCPT TO`. A secondary MX that was told "no"
+//! then would refuse mail that is no bounce at all.
 
 use aws_lc_rs::hmac;
 use imss_core::authentication::{DomainPattern, domain_of};
@@ -38,8 +43,10 @@ pub(crate) enum Untagged {
     Plain,
     /// Ours, and valid: the mailbox behind it.
     Valid(ForwardPath),
-    /// A tag of ours that is forged or too old, or none where one must be.
+    /// A bounce to a tag of ours that is forged or too old.
     Invalid,
+    /// A bounce to a mailbox of ours whose mail never leaves without a tag.
+    Missing,
 }
 
 impl Batv {
@@ -89,7 +96,7 @@ impl Batv {
             return Untagged::Plain;
         }
         let Some((tag_found, bare)) = split(&mailbox) else {
-            return if is_bounce && self.refuse { Untagged::Invalid } else { Untagged::Plain };
+            return if is_bounce && self.refuse { Untagged::Missing } else { Untagged::Plain };
         };
         let valid = self.keys.iter().any(|key| {
             let days = (0..=self.days).map(|ahead| day(now).saturating_add(ahead) % CYCLE);

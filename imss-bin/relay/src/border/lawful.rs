@@ -3,12 +3,12 @@
 //! In: a copy. Out: its rope with what had to be encoded anew, or nothing to do. Over-long lines are
 //! always seen to, and octets above 127 in header fields unless the message came with SMTPUTF8; those in
 //! bodies if the settings say so, for servers without 8BITMIME. Mail of others only has its long lines seen
-//! to. What stays as it is when it leaves (`long-lines`) stays so here. A copy that is too large does, too;
-//! should a server need it otherwise, its signature breaks there, with a line in the log.
+//! to. What stays as it is when it leaves (`long-lines`) stays so here. A copy that is too large does, too,
+//! and so do those of a message for which its [`Room`] is spent; should a server need one otherwise, its
+//! signature breaks there, with a line in the log. Nothing is lost or refused for it.
 //!
-//! One message is encoded at a time: that bounds the memory.
-
-use std::sync::{Mutex, PoisonError};
+//! What is encoded anew lies in the message's record, whose size has an end: the room is for all copies of a
+//! message together. Nothing is locked here; how many are encoded at once is the caller's to bound.
 
 use bytes::Bytes;
 use imss_core::edit::legal::{Survey, Wire, legal};
@@ -18,23 +18,57 @@ use imss_core::message::Message;
 
 use crate::outbound::Recode;
 use crate::spool::body::Content;
+use crate::spool::record::MAX_PAYLOAD_BYTES;
 
-/// Octets of a copy that is still encoded anew: each such copy lies in its record.
-const MAX_BYTES: u64 = 32 << 20;
+/// Octets of a copy that is still encoded anew.
+pub(super) const MAX_BYTES: u64 = 32 << 20;
+/// Octets that are encoded anew for all copies of a message: one of the largest copies fits, whatever
+/// its octets become.
+const MAX_ROOM_BYTES: u64 = 96 << 20;
+/// Octets of a record that are left to envelopes, fields, the verdict's record and notices.
+const RESERVE_BYTES: u64 = 64 << 20;
 
 /// What is done before signing.
 #[derive(Debug)]
 pub(super) struct Lawful {
     seven_bit: bool,
     recode: Recode,
-    one_at_a_time: Mutex<()>,
+}
+
+/// How much may still be encoded anew for the copies of one message.
+#[derive(Debug)]
+pub(super) struct Room {
+    left: u64,
+    /// Whether a copy stayed as it is for want of room.
+    pub(super) was_short: bool,
+}
+
+impl Room {
+    /// For copies that bring these ropes along: what the policy inserted lies in the same record.
+    pub(super) fn beside<'a>(ropes: impl Iterator<Item = &'a Rope>) -> Self {
+        let inserted = |piece: &Piece| match piece {
+            Piece::Original(_) => 0,
+            Piece::Inserted(octets) => octets.len(),
+        };
+        let taken =
+            ropes.flat_map(|rope| &rope.pieces).map(inserted).fold(0, usize::saturating_add);
+        let left = u64::try_from(MAX_PAYLOAD_BYTES.saturating_sub(taken)).unwrap_or(u64::MAX);
+        Self { left: left.saturating_sub(RESERVE_BYTES).min(MAX_ROOM_BYTES), was_short: false }
+    }
+
+    /// Whether so many octets fit.
+    fn fits(&mut self, octets: u64) -> bool {
+        let fits = octets <= self.left;
+        self.was_short |= !fits;
+        fits
+    }
 }
 
 impl Lawful {
     /// Encodes all of our mail in seven bits, or only what has to be; `recode` is what is done with
     /// mail that leaves.
     pub(super) fn new(seven_bit: bool, recode: Recode) -> Self {
-        Self { seven_bit, recode, one_at_a_time: Mutex::default() }
+        Self { seven_bit, recode }
     }
 
     /// What our mail may have when it is signed; `smtputf8` says whether it came with SMTPUTF8. `None`:
@@ -53,17 +87,22 @@ impl Lawful {
         (self.recode != Recode::Never).then_some(Wire::EightBit)
     }
 
-    /// The rope of `content` made legal for `wire`; `None` if it is that, or if it is to go back to its
-    /// sender rather than be changed.
-    pub(super) fn rope(&self, content: Content, wire: Wire) -> std::io::Result<Option<Rope>> {
+    /// The rope of `content` made legal for `wire`; `None` if it is that, if there is no room for it, or if
+    /// it is to go back to its sender rather than be changed.
+    pub(super) fn rope(
+        &self,
+        content: Content,
+        wire: Wire,
+        room: &mut Room,
+    ) -> std::io::Result<Option<Rope>> {
         let mut survey = Survey::default();
         for chunk in content.chunks() {
             survey.push(&chunk?);
         }
-        if !needs(survey, wire) || content.len() > MAX_BYTES {
+        // The room bounds the work, too.
+        if !needs(survey, wire) || content.len() > MAX_BYTES || !room.fits(content.len()) {
             return Ok(None);
         }
-        let _turn = self.one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let mut raw = Vec::new();
         for chunk in content.chunks() {
             raw.extend_from_slice(&chunk?);
@@ -74,7 +113,12 @@ impl Lawful {
             return Ok(None);
         }
         let legal = legal.octets;
-        Ok((legal != raw).then(|| spliced(&content.rope, &raw, &legal)))
+        let octets = u64::try_from(legal.len()).unwrap_or(u64::MAX);
+        if legal == raw || !room.fits(octets) {
+            return Ok(None);
+        }
+        room.left = room.left.saturating_sub(octets.max(content.len()));
+        Ok(Some(spliced(&content.rope, &raw, &legal)))
     }
 }
 
@@ -185,7 +229,8 @@ mod tests {
             let rope = Rope::original(raw.len() as u64);
             let content = Content { body: Body::Memory(octets.clone()), rope };
             let lawful = Lawful::new(seven_bit, Recode::PassSigned);
-            let made = lawful.rope(content, lawful.for_own(false).unwrap()).unwrap();
+            let mut room = Room::beside(std::iter::empty());
+            let made = lawful.rope(content, lawful.for_own(false).unwrap(), &mut room).unwrap();
             assert_eq!(made.is_some(), changes, "{name}");
             if let Some(rope) = made {
                 let text = String::from_utf8(rope.to_bytes(&octets)).unwrap();
@@ -208,7 +253,8 @@ mod tests {
             let rope = Rope::original(octets.len() as u64);
             let content = Content { body: Body::Memory(octets.clone()), rope: rope.clone() };
             let lawful = Lawful::new(false, Recode::PassSigned);
-            let made = lawful.rope(content, lawful.for_own(smtputf8).unwrap()).unwrap();
+            let mut room = Room::beside(std::iter::empty());
+            let made = lawful.rope(content, lawful.for_own(smtputf8).unwrap(), &mut room).unwrap();
             let text = String::from_utf8(made.unwrap_or(rope).to_bytes(&octets)).unwrap();
             assert!(text.starts_with(fields), "{name}: {text}");
             assert!(text.ends_with("\r\n\r\nVoilà\r\n"), "{name}: {text}");

@@ -22,26 +22,30 @@ use imss_core::authentication::{AuthFacts, DomainPattern, domain_of};
 use imss_core::edit::legal::Wire;
 use imss_core::edit::{Piece, Rope};
 use imss_core::envelope::{Client, ForwardPath, ReversePath};
+use imss_core::ids::QueueId;
 use imss_core::limits::Limits;
 use imss_core::message::Message;
 use imss_core::report::authentication_results::{self, About};
 use imss_scan::{Answers, LookupError, QuestionKey};
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::batv::{Batv, Untagged};
 use self::header::Sections;
 pub use self::key::KeyError;
 use self::key::PrivateKey;
-use self::lawful::Lawful;
+use self::lawful::{Lawful, Room};
 use crate::config::{Config, KeySettings};
 use crate::dispatch::Traced;
 use crate::ids::unix_millis;
-use crate::inbound::{Mode, Received, Reply};
+use crate::inbound::{Leave, Mode, Received, Reply, Role};
 use crate::spool::body::{Body, Content};
 use crate::spool::{CopyRecord, Destination};
 use crate::srs::Srs;
 
 /// Octets of a header section that are searched or signed.
 const MAX_HEADER: u64 = 1 << 20;
+/// Memory for encoding a copy, per octet: the octets, and what they become.
+const MEMORY_PER_OCTET: u64 = 3;
 
 /// What happens to mail at our border.
 pub struct Border {
@@ -53,6 +57,14 @@ pub struct Border {
     sealer: Option<SigningKey>,
     lawful: Lawful,
     tags: Option<Batv>,
+}
+
+/// What is done to copies when they leave.
+struct Sign {
+    /// They are sealed, not signed.
+    seals: bool,
+    /// What they may have then.
+    wire: Option<Wire>,
 }
 
 /// A key, and whose mail it signs from when on.
@@ -174,35 +186,59 @@ impl Border {
         bare.unwrap_or_else(|| path.clone())
     }
 
+    /// What stands against a recipient of a message from outside, before its content: for a bounce of mail
+    /// that we did not send, see [`batv`].
+    ///
+    /// # Errors
+    ///
+    /// The reply to a bounce with a wrong tag. One without a tag has leave, but not for its content.
+    pub(crate) fn bounce(
+        &self,
+        role: Role,
+        reverse_path: &ReversePath,
+        recipient: &ForwardPath,
+    ) -> Result<Leave, Reply> {
+        let is_outside = role.mode != Mode::Reinject && !role.is_trusted;
+        let Some(tags) = self.tags.as_ref().filter(|_| is_outside && reverse_path.is_null()) else {
+            return Ok(Leave::default());
+        };
+        match self.untagged(tags, recipient, true) {
+            Untagged::Plain | Untagged::Valid(_) => Ok(Leave::default()),
+            Untagged::Invalid => Err(not_our_bounce()),
+            Untagged::Missing => {
+                Ok(Leave { not_for_data: Some(not_our_bounce()), ..Leave::default() })
+            }
+        }
+    }
+
     /// Takes our tags from the recipients of a message from outside.
     ///
     /// # Errors
     ///
-    /// The reply to a bounce of mail that we did not send.
+    /// The reply to a bounce of mail that we did not send, where nobody asked before its content.
     pub(crate) fn untag(&self, received: &mut Received) -> Result<(), Reply> {
         let Some(tags) = &self.tags else { return Ok(()) };
         if !self.is_outside(received) {
             return Ok(());
         }
         let is_bounce = received.envelope.reverse_path.is_null();
-        let is_rewritten = |path: &ForwardPath| {
-            let srs = self.srs.as_ref();
-            srs.is_some_and(|srs| matches!(srs.reverse(path, unix_millis()), Ok(Some(_))))
-        };
         for recipient in &mut received.envelope.recipients {
-            if is_rewritten(&recipient.path) {
-                continue;
-            }
-            match tags.untagged(&recipient.path, is_bounce, now()) {
+            match self.untagged(tags, &recipient.path, is_bounce) {
                 Untagged::Plain => {}
                 Untagged::Valid(path) => recipient.path = path,
-                Untagged::Invalid => {
-                    let text = "This is a bounce of mail that was not sent from here";
-                    return Err(Reply::new(550, (5, 7, 1), text));
-                }
+                Untagged::Invalid | Untagged::Missing => return Err(not_our_bounce()),
             }
         }
         Ok(())
+    }
+
+    /// What a recipient is; one that SRS made is none of ours.
+    fn untagged(&self, tags: &Batv, path: &ForwardPath, is_bounce: bool) -> Untagged {
+        let is_rewritten = |srs: &Arc<Srs>| matches!(srs.reverse(path, unix_millis()), Ok(Some(_)));
+        if self.srs.as_ref().is_some_and(is_rewritten) {
+            return Untagged::Plain;
+        }
+        tags.untagged(path, is_bounce, now())
     }
 
     /// What copies may have when they are sealed, or signed; `None`: they stay as they are. So does a copy
@@ -216,41 +252,51 @@ impl Border {
         }
     }
 
-    /// Signs what leaves, from here or from the mail server that keeps it.
+    /// What is done to the copies of a message when they leave, if anything is.
+    fn sign(&self, received: &Received, marks: &Marks, traced: Traced) -> Option<Sign> {
+        let seals = self.is_outside(received) && self.sealer.is_some() && marks.facts.is_some();
+        if !seals && (!Self::is_own(received) || self.keys.is_empty()) {
+            return None;
+        }
+        let wire = self.wire(seals, received.envelope.parameters.smtputf8, traced);
+        Some(Sign { seals, wire })
+    }
+
+    /// Octets of memory that encoding the largest copy for its signature takes, if that may have to be.
+    pub(crate) fn encoding_bytes(
+        &self,
+        received: &Received,
+        marks: &Marks,
+        copies: &[CopyRecord],
+        traced: Traced,
+    ) -> u64 {
+        match self.sign(received, marks, traced) {
+            Some(Sign { wire: Some(_), .. }) => {
+                let sizes = copies.iter().map(|copy| copy.rope.len());
+                let largest = sizes.filter(|octets| *octets <= lawful::MAX_BYTES).max();
+                largest.unwrap_or(0).saturating_mul(MEMORY_PER_OCTET)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Signs what leaves, from here or from the mail server that keeps it. `memory` is held until that is
+    /// done, whoever stops waiting for it.
     pub(crate) async fn signed(
         self: &Arc<Self>,
         received: &Received,
         marks: &Marks,
         copies: Vec<CopyRecord>,
         traced: Traced,
+        memory: Option<OwnedSemaphorePermit>,
     ) -> Vec<CopyRecord> {
-        let outside = self.is_outside(received);
-        let seals = outside && self.sealer.is_some() && marks.facts.is_some();
-        if !seals && (!Self::is_own(received) || self.keys.is_empty()) {
-            return copies;
-        }
+        let Some(sign) = self.sign(received, marks, traced) else { return copies };
         let (border, marks) = (Arc::clone(self), marks.clone());
         let (body, id) = (received.body.clone(), received.id);
-        let wire = self.wire(seals, received.envelope.parameters.smtputf8, traced);
         let unsigned = copies.clone();
         let sums = move || {
-            let mut copies = copies;
-            // What is held may leave later, as it is.
-            let leaving = copies
-                .iter_mut()
-                .filter(|copy| !matches!(copy.destination, Destination::Archive { .. }));
-            for copy in leaving {
-                let made = if seals {
-                    border.sealed(&body, &copy.rope, &marks, wire)
-                } else {
-                    border.stamped(&body, &copy.rope, wire)
-                };
-                match made {
-                    Ok(rope) => copy.rope = rope,
-                    Err(error) => tracing::error!(%id, %error, "a copy goes without signature"),
-                }
-            }
-            copies
+            let _memory = memory;
+            border.sign_all(&body, copies, &marks, &sign, id)
         };
         match tokio::task::spawn_blocking(sums).await {
             Ok(copies) => copies,
@@ -259,6 +305,40 @@ impl Border {
                 unsigned
             }
         }
+    }
+
+    fn sign_all(
+        &self,
+        body: &Body,
+        mut copies: Vec<CopyRecord>,
+        marks: &Marks,
+        sign: &Sign,
+        id: QueueId,
+    ) -> Vec<CopyRecord> {
+        let mut room = Room::beside(copies.iter().map(|copy| &copy.rope));
+        // What is held may leave later, as it is.
+        let leaving = copies
+            .iter_mut()
+            .filter(|copy| !matches!(copy.destination, Destination::Archive { .. }));
+        for copy in leaving {
+            let made = if sign.seals {
+                self.sealed(body, &copy.rope, marks, sign.wire, &mut room)
+            } else {
+                self.stamped(body, &copy.rope, sign.wire, &mut room)
+            };
+            match made {
+                Ok(rope) => copy.rope = rope,
+                Err(error) => tracing::error!(%id, %error, "a copy goes without signature"),
+            }
+        }
+        if room.was_short {
+            tracing::warn!(
+                %id,
+                "there are too many large copies to encode all of them before signing: a server that \
+                 cannot take one as it is gets it without a valid signature"
+            );
+        }
+        copies
     }
 
     /// A message of our own as it leaves: with lines and octets that pass everywhere, so that nobody has
@@ -270,7 +350,8 @@ impl Border {
             return message;
         }
         let rope = Rope::original(u64::try_from(message.len()).unwrap_or(u64::MAX));
-        match self.stamped(&Body::Memory(message.clone()), &rope, None) {
+        let mut room = Room::beside(std::iter::empty());
+        match self.stamped(&Body::Memory(message.clone()), &rope, None, &mut room) {
             Ok(rope) => rope.to_bytes(&message).into(),
             Err(error) => {
                 tracing::error!(%error, "a message of our own goes without signature");
@@ -280,7 +361,13 @@ impl Border {
     }
 
     /// A copy with the signatures of the author's domain, made legal for `wire` first.
-    fn stamped(&self, body: &Body, rope: &Rope, wire: Option<Wire>) -> Result<Rope, SignError> {
+    fn stamped(
+        &self,
+        body: &Body,
+        rope: &Rope,
+        wire: Option<Wire>,
+        room: &mut Room,
+    ) -> Result<Rope, SignError> {
         let content = Content { body: body.clone(), rope: rope.clone() };
         let mut sections = Sections::read(&content)?;
         let now = now();
@@ -289,7 +376,7 @@ impl Border {
         if keys.is_empty() {
             return Ok(rope.clone());
         }
-        let lawful = wire.map(|wire| self.lawful.rope(content, wire)).transpose()?.flatten();
+        let lawful = wire.map(|wire| self.lawful.rope(content, wire, room)).transpose()?.flatten();
         if let Some(rope) = &lawful {
             sections = Sections::read(&Content { body: body.clone(), rope: rope.clone() })?;
         }
@@ -306,6 +393,7 @@ impl Border {
         rope: &Rope,
         marks: &Marks,
         wire: Option<Wire>,
+        room: &mut Room,
     ) -> Result<Rope, SignError> {
         let (Some(key), Some(results), Some(facts)) =
             (&self.sealer, marks.results.as_deref(), &marks.facts)
@@ -317,7 +405,7 @@ impl Border {
         if !arc::goes_on(&sections, &facts.arc) {
             return Ok(rope.clone());
         }
-        let lawful = wire.map(|wire| self.lawful.rope(content, wire)).transpose()?.flatten();
+        let lawful = wire.map(|wire| self.lawful.rope(content, wire, room)).transpose()?.flatten();
         if let Some(rope) = &lawful {
             if sections.has_signature() {
                 tracing::warn!(
@@ -363,6 +451,10 @@ fn on_top(fields: Vec<Bytes>, rope: &Rope) -> Rope {
     let mut pieces: Vec<Piece> = fields.into_iter().map(Piece::Inserted).collect();
     pieces.extend_from_slice(&rope.pieces);
     Rope { pieces }
+}
+
+fn not_our_bounce() -> Reply {
+    Reply::new(550, (5, 7, 1), "This is a bounce of mail that was not sent from here")
 }
 
 fn load(settings: &KeySettings) -> Result<SigningKey, KeyError> {

@@ -189,10 +189,47 @@ fn others_mail_is_changed_only_for_a_seal() {
         let octets = Bytes::from(raw.clone());
         let rope = Rope::original(octets.len() as u64);
         let wire = border.lawful.for_others();
-        let made = border.sealed(&Body::Memory(octets.clone()), &rope, &marks, wire).unwrap();
+        let (body, mut room) = (Body::Memory(octets.clone()), Room::beside([].iter()));
+        let made = border.sealed(&body, &rope, &marks, wire, &mut room).unwrap();
         let text = String::from_utf8(made.to_bytes(&octets)).unwrap();
         assert_eq!(text.starts_with("ARC-Seal: i=1;"), sealed, "{name}: {text}");
         assert_eq!(!text.ends_with(raw.as_str()), changed, "{name}: {text}");
+    }
+}
+
+/// What is encoded anew lies in the message's record beside what the policy inserted. A copy for which
+/// there is no room is signed as it is: too large a record would get no copy accepted.
+#[test]
+fn copies_that_do_not_fit_stay_as_they_are() {
+    let long = format!("From: a@b.example\r\n\r\n{}\r\n", "word ".repeat(500));
+    let marks = Marks {
+        results: Some("mx.example; arc=none".to_owned()),
+        facts: Some(AuthFacts::default()),
+        remove: vec![],
+    };
+    let octets = Bytes::from(long.clone());
+    let copy = |rope: Rope, destination: Destination| CopyRecord {
+        reverse_path: ReversePath::Null,
+        parameters: Default::default(),
+        recipients: Vec::new(),
+        rope,
+        destination,
+        summary: Default::default(),
+    };
+    let sign = Sign { seals: true, wire: Some(Wire::EightBit) };
+    for (name, inserted, changed) in [("room", 100 << 20, true), ("no room", 200 << 20, false)] {
+        // The octets are never looked at, so the system never gives memory for them.
+        let kept = Rope { pieces: vec![Piece::Inserted(vec![0; inserted].into())] };
+        let copies = vec![
+            copy(kept, Destination::Archive { area: "all".to_owned() }),
+            copy(Rope::original(octets.len() as u64), Destination::NextHop),
+        ];
+        let border = border(false, Recode::PassSigned);
+        let body = Body::Memory(octets.clone());
+        let made = border.sign_all(&body, copies, &marks, &sign, QueueId::new(1, 2, 3));
+        let text = String::from_utf8(made[1].rope.to_bytes(&octets)).unwrap();
+        assert!(text.starts_with("ARC-Seal: i=1;"), "{name}: {text}");
+        assert_eq!(!text.ends_with(&long), changed, "{name}: {text}");
     }
 }
 
@@ -282,12 +319,49 @@ fn tags_come_back() {
         ("an answer that is no bounce", text, false, then, &valid),
         ("a day later", text, true, then + 8 * DAY, &Untagged::Invalid),
         ("forged", &forged, true, then, &Untagged::Invalid),
-        ("a bounce without tag", "bob@ours.example", true, then, &Untagged::Invalid),
+        ("a bounce without tag", "bob@ours.example", true, then, &Untagged::Missing),
         ("mail without tag", "bob@ours.example", false, then, &Untagged::Plain),
         ("others' domains", "bob@else.example", true, then, &Untagged::Plain),
         ("others' tags", "prvs=1506abcdef=bob@else.example", true, then, &Untagged::Plain),
     ];
     for (name, recipient, is_bounce, now, expected) in cases {
         assert_eq!(&tags.untagged(&to(recipient), is_bounce, now), expected, "{name}");
+    }
+}
+
+/// A forged bounce is refused at once; one without a tag may still be a question whether a mailbox exists.
+#[test]
+fn bounces_before_their_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let lax = imss_core::envelope::Syntax::LAX;
+    let path = |text: &str| ReversePath::parse(text, lax).unwrap();
+    let border = Border { tags: Some(tags(folder.path(), 0)), ..border(false, Recode::Never) };
+    let bob = path("bob@ours.example");
+    let tagged = border.tags.as_ref().unwrap().tagged(&bob, now()).unwrap().to_string();
+    let tagged = tagged.trim_matches(['<', '>']);
+    let forged = tagged.replace("=bob@", "=eve@");
+    let (leave, later, refused) = ("leave", "not for its content", "refused");
+    let (stranger, ours) = (false, true);
+    let cases = [
+        ("to a valid tag", tagged, "", stranger, leave),
+        ("to a forged tag", forged.as_str(), "", stranger, refused),
+        ("without a tag", "bob@ours.example", "", stranger, later),
+        ("to others' domains", "bob@else.example", "", stranger, leave),
+        ("mail to a forged tag", forged.as_str(), "a@b.example", stranger, leave),
+        ("mail without a tag", "bob@ours.example", "a@b.example", stranger, leave),
+        ("from our own networks", forged.as_str(), "", ours, leave),
+    ];
+    for (name, to, from, is_trusted, expected) in cases {
+        let recipient = ForwardPath::parse(to, lax).unwrap();
+        for (mode, expected) in [(Mode::Edge, expected), (Mode::Reinject, leave)] {
+            let said = border.bounce(Role { mode, is_trusted }, &path(from), &recipient);
+            let said = match said {
+                Ok(Leave { not_for_data: None, .. }) => leave,
+                Ok(_) => later,
+                Err(reply) if reply.code == 550 => refused,
+                Err(reply) => panic!("{name}: {reply}"),
+            };
+            assert_eq!(said, expected, "{name}, {mode:?}");
+        }
     }
 }

@@ -238,8 +238,9 @@ fn state(value: &Value<'_, '_>) -> Result<State, Wrong> {
 fn subject(value: &Value<'_, '_>) -> Result<Subject, Wrong> {
     value.text()?.parse().map_err(|_| {
         Wrong::new(
-            "neither addresses nor a country nor an AS number",
-            "write \"192.0.2.0/24\", \"192.0.2.1-192.0.2.9\", \"country:JP\", \"AS64496\"",
+            "neither addresses nor a country nor an AS number nor names of hosts",
+            "write \"192.0.2.0/24\", \"192.0.2.1-192.0.2.9\", \"country:JP\", \"AS64496\", \
+             \"name:mx.example.com\", \"name:*.example.com\"",
         )
     })
 }
@@ -302,7 +303,7 @@ known-hosts = ["10.0.0.0/8"]
 client-names = true
 ipv6-prefix = 56
 [filter.lists]
-approved = ["192.0.2.0/24", "AS64496"]
+approved = ["192.0.2.0/24", "AS64496", "name:*.outbound.example"]
 blocked = ["country:XX", "198.51.100.1-198.51.100.9"]
 text = "no mail from %CLIENT_IP%"
 [filter.profiler]
@@ -347,7 +348,7 @@ no-reverse = 6
         let (on, off) = (State::On, State::Off);
         assert_eq!(states, [on, State::Shadow, on, on, on, off, on]);
         assert!(settings.client_names);
-        assert_eq!((settings.approved.len(), settings.blocked.len()), (2, 2));
+        assert_eq!((settings.approved.len(), settings.blocked.len()), (3, 2));
         let [spam, harvest] = settings.profiler.rules.as_slice() else { panic!("two rules") };
         assert_eq!((spam.window_secs, spam.block_secs, spam.is_transient), (7_200, None, false));
         assert_eq!((harvest.kind, settings.profiler.max_recipients), (RuleKind::Harvest, 20));

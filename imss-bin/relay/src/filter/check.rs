@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use imss_core::envelope::{Client, ForwardPath, ReversePath};
 use imss_scan::reputation::greylist::Tried;
-use imss_scan::reputation::lists::{Entry, ListKind};
+use imss_scan::reputation::lists::{Entry, ListKind, Lists, Place};
 use imss_scan::reputation::source::SourceKey;
+use imss_scan::reputation::subject::Subject;
 use imss_scan::reputation::throttle::Exceeded;
 use sha2::{Digest, Sha256};
 
@@ -24,6 +25,8 @@ use crate::inbound::{Leave, Mode, Reply, Role, Stage};
 struct Caller<'a> {
     active: &'a Active,
     client: &'a Client,
+    /// Its name, if that has its address.
+    host: Option<&'a str>,
     stage: &'static str,
     reverse_path: Option<&'a ReversePath>,
     recipient: Option<&'a ForwardPath>,
@@ -77,14 +80,30 @@ impl Filter {
             }
         };
         let client = stage.client();
+        let client_name = match stage {
+            // Who connected before an entry was made is asked for at the next message.
+            Stage::Connect { .. } | Stage::Mail { .. } => {
+                self.listed_name(&active, client, role).await
+            }
+            Stage::Hello { .. } | Stage::Rcpt { .. } => None,
+        };
         let (key, now) = (active.key(client.ip), self.now());
-        let caller =
-            Caller { active: &active, client, stage: name, reverse_path, recipient, key, now };
+        let host = client_name.as_deref().or(client.name.as_deref());
+        let caller = Caller {
+            active: &active,
+            client,
+            host,
+            stage: name,
+            reverse_path,
+            recipient,
+            key,
+            now,
+        };
+        let mut leave = Leave { client_name: client_name.clone(), ..Leave::default() };
         if self.is_listed(&caller)? {
-            return Ok(Leave::default());
+            return Ok(leave);
         }
         let is_ours = role.is_trusted || active.is_known(client.ip);
-        let mut leave = Leave::default();
         match stage {
             Stage::Hello { .. } => {}
             Stage::Connect { is_early, .. } => {
@@ -102,7 +121,8 @@ impl Filter {
                     if role.mode == Mode::Submission {
                         self.dns_lists(&caller).await?;
                     }
-                    leave.client_name = self.signs(&caller, is_early).await?;
+                    let found = self.signs(&caller, is_early).await?;
+                    leave.client_name = leave.client_name.or(found);
                     self.slow_start(&caller)?;
                 }
             }
@@ -121,15 +141,19 @@ impl Filter {
         if active.states.of(Part::Lists) == State::Off {
             return Ok(false);
         }
-        let Some(entry) = self.entry(active, caller.client.ip, caller.now) else {
+        let Some(entry) = self.entry(active, caller.client.ip, caller.host, caller.now) else {
             return Ok(false);
         };
         if entry.list == ListKind::Approved {
             return Ok(true);
         }
         let action = if entry.is_transient { Action::Defer } else { Action::Reject };
+        let named = match (&entry.subject, caller.host) {
+            (Subject::Name(_), Some(host)) => format!("; the client is {host}"),
+            _ => String::new(),
+        };
         let refusal = Refusal {
-            detail: format!("{} ({})", entry.note, entry.by),
+            detail: format!("{} ({}){named}", entry.note, entry.by),
             until_secs: entry.until_secs,
             ..Refusal::new(
                 Part::Lists,
@@ -142,9 +166,36 @@ impl Filter {
         Ok(false)
     }
 
-    /// The entry that covers `ip`, an approved one first, those of commands before the settings'.
-    pub(super) fn entry(&self, active: &Active, ip: IpAddr, now: u32) -> Option<Entry> {
-        let place = active.geo.place(ip);
+    /// The confirmed name of a client whose name nobody knows yet, if a list has entries for names and no
+    /// entry approves the address. Our own clients are not asked about: a name server that is slow to name
+    /// them must not delay them. Nobody answers in time: no name, and no entry for names covers the client.
+    async fn listed_name(&self, active: &Active, client: &Client, role: Role) -> Option<String> {
+        let is_asked = client.name.is_none()
+            && active.states.of(Part::Lists) != State::Off
+            && (active.fixed.has_names() || self.read_lists(Lists::has_names))
+            && !role.is_trusted
+            && !active.is_known(client.ip);
+        let is_approved = |entry: Entry| entry.list == ListKind::Approved;
+        if !is_asked || self.entry(active, client.ip, None, self.now()).is_some_and(is_approved) {
+            return None;
+        }
+        let asked = tokio::time::timeout(active.settings.dns.timeout, self.reverse(client.ip));
+        match asked.await {
+            Ok(Reverse::Confirmed(name)) => Some(name),
+            Ok(Reverse::Unknown | Reverse::Wrong(_)) | Err(_) => None,
+        }
+    }
+
+    /// The entry that covers `ip`, whose confirmed name is `host`: an approved one first, those of commands
+    /// before the settings'.
+    pub(super) fn entry(
+        &self,
+        active: &Active,
+        ip: IpAddr,
+        host: Option<&str>,
+        now: u32,
+    ) -> Option<Entry> {
+        let place = Place { name: host, ..active.geo.place(ip) };
         let found = self.read_lists(|lists| lists.find(ip, place, now).cloned());
         let fixed = active.fixed.find(ip, place, now);
         match (found, fixed) {
@@ -251,7 +302,7 @@ impl Filter {
         let checks = &settings.checks;
         let is_checked = checks.no_reverse.is_some() || checks.reverse_mismatch.is_some();
         let asks_dns = settings.client_names || (is_checked && !is_off);
-        let reverse = match &caller.client.name {
+        let reverse = match caller.host {
             // Found out before, or by a relay that we believe.
             Some(_) => Reverse::Unknown,
             None if asks_dns => self.reverse(caller.client.ip).await,

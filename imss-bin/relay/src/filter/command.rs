@@ -305,7 +305,7 @@ impl Filter {
 
     fn show(&self, active: &Active, ip: IpAddr) -> SourceView {
         let now = self.now();
-        let place: Place = active.geo.place(ip);
+        let place: Place<'_> = active.geo.place(ip);
         let source = self.source_of(active.key(ip));
         let mut entries = Vec::new();
         for list in [ListKind::Approved, ListKind::Blocked] {
@@ -320,7 +320,7 @@ impl Filter {
             country: place.country.map(|code| String::from_utf8_lossy(&code).into_owned()),
             asn: place.asn,
             is_known_host: active.is_known(ip),
-            decides: self.entry(active, ip, now),
+            decides: self.entry(active, ip, None, now),
             entries,
             profile: rules
                 .map(|rule| {
@@ -354,7 +354,7 @@ impl Filter {
 
     fn remove(&self, active: &Active, list: ListKind, subject: Subject, by: &str) -> FilterAnswer {
         if self.write_lists(|lists| lists.remove(list, &subject)).is_some() {
-            self.keep(&Change::Removed(list, subject));
+            self.keep(&Change::Removed(list, subject.clone()));
             self.stored(self.store.sync());
             self.write(Record {
                 detail: list.as_str().to_owned(),
@@ -392,7 +392,7 @@ impl Filter {
             source.slow_start.first_secs = now.saturating_sub(known).max(1);
         });
         self.released(&ip.to_string(), by);
-        let entry = self.entry(active, ip, now);
+        let entry = self.entry(active, ip, None, now);
         match entry.filter(|entry| entry.list == ListKind::Blocked) {
             Some(entry) => FilterAnswer::Done(format!(
                 "{ip} is released, but {} is blocked ({}): remove that entry, or approve {ip}",

@@ -39,7 +39,7 @@ impl Geo {
 
     /// What is known of `ip`.
     #[must_use]
-    pub(super) fn place(&self, ip: IpAddr) -> Place {
+    pub(super) fn place(&self, ip: IpAddr) -> Place<'static> {
         if self.country.is_none() && self.asn.is_none() {
             return Place::default();
         }
@@ -47,7 +47,7 @@ impl Geo {
         catch_unwind(AssertUnwindSafe(|| self.look_up(ip.to_canonical()))).unwrap_or_default()
     }
 
-    fn look_up(&self, ip: IpAddr) -> Place {
+    fn look_up(&self, ip: IpAddr) -> Place<'static> {
         let country = self.country.as_ref().and_then(|reader| {
             let found = reader.lookup(ip).ok()?;
             let path = [PathElement::Key("country"), PathElement::Key("iso_code")];
@@ -58,7 +58,7 @@ impl Geo {
             let found = reader.lookup(ip).ok()?;
             found.decode_path(&[PathElement::Key("autonomous_system_number")]).ok()?
         });
-        Place { country, asn }
+        Place { country, asn, name: None }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use imss_core::envelope::Envelope;
+use imss_core::envelope::{Client, Envelope};
 use imss_core::verdict::Verdict;
 use imss_scan::reputation::lists::{Entry, ListKind};
 use imss_scan::reputation::profile::{Broken, Observation};
@@ -32,7 +32,7 @@ impl Filter {
             harvest: None,
             bounce: Some(envelope.reverse_path.is_null()),
         };
-        self.observe_source(envelope.client.ip, seen, "message");
+        self.observe_source(&envelope.client, seen, "message");
     }
 
     /// Who handed a message to the first of our own relays, if `peer` is one of them: the address,
@@ -66,11 +66,12 @@ impl Filter {
         if is_stranger(&active, role, client.ip) {
             let seen = Observation { harvest: Some(is_guess), ..Observation::default() };
             drop(active);
-            self.observe_source(client.ip, seen, "rcpt");
+            self.observe_source(client, seen, "rcpt");
         }
     }
 
-    fn observe_source(&self, ip: IpAddr, seen: Observation, stage: &str) {
+    fn observe_source(&self, client: &Client, seen: Observation, stage: &str) {
+        let ip = client.ip;
         let active = self.active.load();
         let rules = &active.settings.profiler.rules;
         let state = active.states.of(Part::Profiler);
@@ -81,12 +82,12 @@ impl Filter {
         let now = self.now();
         let broken = self.source(active.key(ip), |source| source.profile.learn(rules, seen, now));
         if let Some(broken) = broken {
-            self.block(&active, ip, broken, stage);
+            self.block(&active, client, broken, stage);
         }
     }
 
-    fn block(&self, active: &Active, ip: IpAddr, broken: Broken, stage: &str) {
-        let now = self.now();
+    fn block(&self, active: &Active, client: &Client, broken: Broken, stage: &str) {
+        let (ip, now) = (client.ip, self.now());
         let rule = broken.rule;
         let hours = rule.window_secs.div_ceil(3_600);
         let note =
@@ -96,7 +97,7 @@ impl Filter {
         let Some(subject) = Subject::network(ip, prefix) else { return };
         let is_shadow = active.states.of(Part::Profiler) == State::Shadow;
         // An approved client goes on, and what an administrator wrote stays.
-        let covered = self.entry(active, ip, now);
+        let covered = self.entry(active, ip, client.name.as_deref(), now);
         if covered.is_some_and(|entry| entry.list == ListKind::Approved || &*entry.by != PROFILER) {
             return;
         }

@@ -196,7 +196,7 @@ impl Filter {
     pub fn tick(&self) {
         let now = self.now();
         for entry in self.write_lists(|lists| lists.expire(now)) {
-            self.keep(&Change::Removed(entry.list, entry.subject));
+            self.keep(&Change::Removed(entry.list, entry.subject.clone()));
             self.write(Record {
                 detail: entry.note.to_string(),
                 ..Record::new(Part::Lists, entry.subject.to_string(), "expired")
@@ -314,7 +314,7 @@ impl Active {
             for subject in subjects {
                 fixed.put(Entry {
                     list,
-                    subject: *subject,
+                    subject: subject.clone(),
                     added_secs: 0,
                     until_secs: None,
                     note: "".into(),

@@ -1,6 +1,7 @@
 //! Drives one session over a socket: reads much at once, sends all replies of a batch in one
 //! write, keeps time, and stops when told to.
 
+use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
 
 use super::auth::LoginAnswer;
 use super::buffer::Buffer;
@@ -138,7 +140,8 @@ impl<A: Acceptor> Connection<A> {
             }
             let missing = haproxy::missing(known);
             let space = self.buffer.space().get_mut(..missing).unwrap_or_default();
-            match timeout_at(deadline, stream.read(space)).await?? {
+            let read = timeout_at(deadline, stream.read(space));
+            match unless_stopped(&self.shared.stop, read).await??? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 octets => self.buffer.add(octets),
             }
@@ -177,7 +180,14 @@ impl<A: Acceptor> Connection<A> {
         let asked = self.shared.acceptor.listens_first(client, role);
         if let Some(wait) = ends.max(asked) {
             // A client that has left did not speak.
-            let heard = timeout(wait, stream.peek(&mut [0])).await;
+            let mut octet = [0];
+            let heard = tokio::select! {
+                biased;
+                () = self.shared.stop.cancelled() => {
+                    return self.session.close_with(&reply::stopping());
+                }
+                heard = timeout(wait, stream.peek(&mut octet)) => heard,
+            };
             if matches!(heard, Ok(Ok(1..))) {
                 if ends.is_some() {
                     return self.session.close_with(&reply::early_talker());
@@ -197,7 +207,8 @@ impl<A: Acceptor> Connection<A> {
         // put it there (the STARTTLS injection of CVE-2011-0411).
         self.buffer.clear();
         let limit = self.timeouts().handshake;
-        let stream = timeout(limit, store.acceptor().accept(stream)).await??;
+        let handshake = timeout(limit, store.acceptor().accept(stream));
+        let stream = unless_stopped(&self.shared.stop, handshake).await???;
         let connection = stream.get_ref().1;
         // RFC 9266 §4.2 wants TLS 1.3, or an extension of 1.2 that cannot be asked for here.
         let exporter = Some(connection)
@@ -417,6 +428,18 @@ impl<A: Acceptor> Connection<A> {
         } else {
             &self.settings.timeouts
         }
+    }
+}
+
+/// What comes of `wait`, unless we stop first: nobody can be told why, and no message is on its way.
+async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    wait: impl Future<Output = T>,
+) -> io::Result<T> {
+    tokio::select! {
+        biased;
+        done = wait => Ok(done),
+        () = stop.cancelled() => Err(io::Error::other("stopped before the session began")),
     }
 }
 

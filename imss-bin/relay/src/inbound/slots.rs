@@ -103,7 +103,7 @@ impl Drop for Slot {
 
 /// The first bits of an address. One client is an IPv4 address or an IPv6 /64, which one customer
 /// has for itself; one network is a /24 or a /48.
-fn prefix(client: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
+pub(super) fn prefix(client: IpAddr, v4_bits: u32, v6_bits: u32) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V4(v4) => {
             let mask = u32::MAX.checked_shl(32_u32.saturating_sub(v4_bits)).unwrap_or(0);

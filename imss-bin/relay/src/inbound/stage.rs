@@ -63,6 +63,9 @@ pub enum Stage<'a> {
 pub struct Leave {
     /// The name of the client's address, if it has that address. `None` changes nothing.
     pub client_name: Option<String>,
+    /// At `RCPT TO`: what the client gets when it begins the message. For recipients who exist, but not for
+    /// this message: who only asks whether they exist hears that they do.
+    pub not_for_data: Option<Reply>,
 }
 
 /// What a client may do, by where it connected and who it is.

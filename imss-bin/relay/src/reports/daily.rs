@@ -208,6 +208,24 @@ mod tests {
         }
     }
 
+    /// All threads of the network are this one here.
+    #[tokio::test(flavor = "current_thread")]
+    async fn work_is_done_off_the_networks_threads() {
+        let thread = || std::thread::current().id();
+        assert_ne!(off_network(thread).await.unwrap(), thread());
+        let folder = tempfile::tempdir().unwrap();
+        let day = folder.path().join("seen-2026-11-21.jsonl");
+        std::fs::write(&day, "one\n").unwrap();
+        let add_up = move |file: BufReader<File>| {
+            Ok((std::io::read_to_string(file)?, std::thread::current().id()))
+        };
+        let (text, reader) = read(&day, add_up).await.unwrap();
+        assert_eq!(text, "one\n");
+        assert_ne!(reader, thread());
+        assert!(read(&folder.path().join("x"), |_| Ok(())).await.is_err());
+        assert!(off_network(|| panic!("one day's report")).await.is_err(), "a crash is an error");
+    }
+
     #[test]
     fn days_that_are_over() {
         let folder = tempfile::tempdir().unwrap();

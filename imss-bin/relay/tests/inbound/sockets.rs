@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imss_relay::inbound::server::{StartError, TlsUse};
-use imss_relay::inbound::{Listener, Mode, Reply, Server, Settings};
+use imss_relay::inbound::{Listener, Mode, Reply, Server, Settings, TlsStore};
 use tokio::net::TcpStream;
 
 use super::support::{Keeper, Talker, settings, start};
+use super::tls::renew;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -183,6 +184,36 @@ async fn stopping_lets_messages_finish() {
     assert_eq!(stopping.await.unwrap(), 0);
     assert_eq!(keeper.messages.lock().unwrap().len(), 1);
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+/// None of them has a message under way, so a stop does not wait for them.
+#[tokio::test]
+async fn stopping_ends_what_waits_for_its_greeting() {
+    let listens = Settings { early_talker_wait: Some(PATIENCE * 60), ..settings() };
+    let balanced = Settings { proxy_from: vec!["127.0.0.0/8".parse().unwrap()], ..settings() };
+    let folder = tempfile::tempdir().unwrap();
+    renew(folder.path());
+    let store = TlsStore::open(folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let implicit = TlsUse::Implicit(Arc::new(store.unwrap()));
+    let cases = [
+        ("a client that is listened to", listens, TlsUse::Off, "421 4.3.2"),
+        ("a load balancer before its header", balanced, TlsUse::Off, ""),
+        ("a client before its handshake", settings(), implicit, ""),
+    ];
+    for (name, settings, tls, expected) in cases {
+        let keeper: Arc<Keeper> = Arc::default();
+        let (server, address) = start(settings, &keeper, tls);
+        let mut waiting = connect(address).await;
+        while server.connections() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let stopping = tokio::spawn(server.stop(PATIENCE));
+        let reply = waiting.reply().await;
+        assert!(reply.starts_with(expected), "{name}: {reply}");
+        assert_eq!(reply.is_empty(), expected.is_empty(), "{name}: {reply}");
+        drop(waiting);
+        assert_eq!(stopping.await.unwrap(), 0, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -4,8 +4,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use imss_core::envelope::Client;
 use imss_relay::inbound::server::TlsUse;
-use imss_relay::inbound::{Reply, Stage};
+use imss_relay::inbound::session::{Event, Session};
+use imss_relay::inbound::{Leave, Mode, Reply, Stage};
 use tokio::net::TcpStream;
 
 use super::support::{Keeper, Talker, settings, start, talk_with};
@@ -69,6 +71,24 @@ fn refusals() {
             assert_eq!(outcome.messages.len(), messages, "{name}");
         }
     }
+}
+
+/// A session that was ended before its greeting, by a load balancer's client too many or by a stop, asks
+/// and says nothing more, whatever the driver does next.
+#[test]
+fn a_closed_session_greets_nobody() {
+    let client = Client::new(STRANGER.parse().unwrap());
+    let mut session = Session::new(Arc::new(settings()), Mode::Edge, client, true);
+    session.close_with(&Reply::new(421, (4, 7, 0), "Too many connections"));
+    session.greet();
+    assert!(session.stage().is_none(), "nobody is asked");
+    session.resume(Ok(Leave::default()));
+    session.secured("TLSv1.3".to_owned());
+    session.greet();
+    let step = session.step(b"EHLO x\r\n");
+    assert_eq!((step.consumed, step.event), (8, Event::Close));
+    assert!(session.is_closed());
+    assert_eq!(session.output(), b"421 4.7.0 Too many connections\r\n");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::support::{Keeper, Talker, settings, start};
 
 /// Writes a new certificate and key to `folder`.
-fn renew(folder: &Path) -> CertificateDer<'static> {
+pub(crate) fn renew(folder: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["mx.ours.example".to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();

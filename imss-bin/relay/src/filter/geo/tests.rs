@@ -84,8 +84,11 @@ fn countries_and_systems() {
     let systems = file("asn.mmdb", database(&[(203, asn(64_496))]));
     let geo = Geo::open(Some(&countries), Some(&systems)).unwrap();
     let place = |ip: &str| geo.place(ip.parse().unwrap());
-    assert_eq!(place("203.0.113.1"), Place { country: Some(*b"JP"), asn: Some(64_496) });
-    assert_eq!(place("198.51.100.1"), Place { country: Some(*b"XX"), asn: None });
+    assert_eq!(
+        place("203.0.113.1"),
+        Place { country: Some(*b"JP"), asn: Some(64_496), name: None }
+    );
+    assert_eq!(place("198.51.100.1"), Place { country: Some(*b"XX"), asn: None, name: None });
     assert_eq!(place("::ffff:198.51.100.1").country, Some(*b"XX"));
     assert_eq!(place("192.0.2.1"), Place::default());
     assert_eq!(place("2001:db8::1"), Place::default(), "not in a file for IPv4");

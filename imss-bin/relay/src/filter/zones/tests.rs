@@ -12,8 +12,10 @@ use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use imss_scan::reputation::dns::ClientSettings;
 use tokio::net::UdpSocket;
 
-use imss_core::envelope::{MailParameters, ReversePath};
+use imss_core::envelope::{ForwardPath, MailParameters, ReversePath, Syntax};
+use imss_scan::reputation::lists::ListKind;
 
+use super::super::command::FilterOrder;
 use super::super::settings::Settings;
 use super::super::{Filter, Surroundings};
 use super::*;
@@ -262,5 +264,102 @@ async fn confirmed_names() {
         let stage = Stage::Mail { client, role, is_early: false, reverse_path, parameters };
         let leave = filter.check(stage).await.unwrap();
         assert_eq!(leave.client_name.as_deref(), expected, "{name}");
+    }
+}
+
+/// Entries for names cover whom a name confirms, and nobody who only claims one.
+#[tokio::test]
+async fn names_in_lists() {
+    let records = [("mx", [192, 0, 2, 1]), ("elsewhere", [192, 0, 2, 99])];
+    let (_server, dns) = name_server(&records).await;
+    let blocked = "[filter.lists]\nblocked = [\"name:mx.example\", \"name:elsewhere.example\"]\n";
+    let approved = "[filter.lists]\nblocked = [\"192.0.2.0/24\"]\napproved = [\"name:.example\"]\n";
+    let off = "[filter.lists]\nstate = \"off\"\nblocked = [\"name:mx.example\"]\n";
+    let by_address =
+        "[filter.lists]\nblocked = [\"name:mx.example\"]\napproved = [\"192.0.2.1\"]\n";
+    let (mx, ours) = (Some("mx.example"), true);
+    // The settings, the client, whether it is ours; how the reply begins, and its name.
+    let cases = [
+        ("confirmed and blocked", blocked, "192.0.2.1", !ours, "554 5.7.1", None),
+        ("only claimed", blocked, "192.0.2.2", !ours, "", None),
+        ("no name", blocked, "192.0.2.3", !ours, "", None),
+        ("confirmed and approved", approved, "192.0.2.1", !ours, "", mx),
+        ("claimed, which approves nobody", approved, "192.0.2.2", !ours, "554 5.7.1", None),
+        ("no name, which approves nobody", approved, "192.0.2.3", !ours, "554 5.7.1", None),
+        ("approved by address, nobody asks", by_address, "192.0.2.1", !ours, "", None),
+        ("ours, nobody asks", blocked, "192.0.2.1", ours, "", None),
+        ("the part is off, nobody asks", off, "192.0.2.1", !ours, "", None),
+    ];
+    for (name, text, ip, is_trusted, expected, host) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = crate::config::parse(text, "imss.toml", folder.path()).unwrap().filter;
+        let around = Surroundings { dns: Some(dns.clone()), ..Surroundings::default() };
+        let filter = Filter::open(folder.path(), settings, around).unwrap();
+        let client = imss_core::envelope::Client::new(ip.parse().unwrap());
+        let role = Role { mode: Mode::Edge, is_trusted };
+        let said = filter.check(Stage::Connect { client: &client, role, is_early: false }).await;
+        let (said, found) = match said {
+            Ok(leave) => (String::new(), leave.client_name),
+            Err(reply) => (reply.to_string(), None),
+        };
+        assert!(said.starts_with(expected), "{name}: {said}");
+        assert_eq!(said.is_empty(), expected.is_empty(), "{name}: {said}");
+        assert_eq!(found.as_deref(), host, "{name}");
+    }
+}
+
+/// An entry made while a session is open holds from its next message on, and the log says whom it met.
+#[tokio::test]
+async fn names_in_lists_at_run_time() {
+    let (_server, dns) = name_server(&[("mx", [192, 0, 2, 1])]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let settings = crate::config::parse("", "imss.toml", folder.path()).unwrap().filter;
+    let log_dir = Some(folder.path().join("log"));
+    let around = Surroundings { dns: Some(dns), log_dir, ..Surroundings::default() };
+    let filter = Filter::open(&folder.path().join("filter"), settings, around).unwrap();
+    let role = Role { mode: Mode::Edge, is_trusted: false };
+    let mut client = imss_core::envelope::Client::new("192.0.2.1".parse().unwrap());
+    let connected = filter.check(Stage::Connect { client: &client, role, is_early: false }).await;
+    assert_eq!(connected.unwrap().client_name, None, "nobody asks without an entry");
+    let subject: imss_scan::reputation::subject::Subject = "name:*.Example".parse().unwrap();
+    let by = || "taro".to_owned();
+    let add = |list| FilterOrder::Add {
+        list,
+        subject: subject.clone(),
+        secs: None,
+        note: "a note".to_owned(),
+        is_transient: false,
+        by: by(),
+    };
+    let (reverse_path, parameters) = (ReversePath::Null, MailParameters::default());
+    let mail = async |client: &imss_core::envelope::Client| {
+        let (reverse_path, parameters) = (&reverse_path, &parameters);
+        let stage = Stage::Mail { client, role, is_early: false, reverse_path, parameters };
+        filter.check(stage).await
+    };
+    filter.operate(add(ListKind::Blocked));
+    assert_eq!(mail(&client).await.unwrap_err().code, 550);
+    filter.operate(add(ListKind::Approved));
+    client.name = mail(&client).await.unwrap().client_name;
+    assert_eq!(client.name.as_deref(), Some("mx.example"));
+    let remove =
+        FilterOrder::Remove { list: ListKind::Approved, subject: subject.clone(), by: by() };
+    filter.operate(remove);
+    let recipient = ForwardPath::parse("b@ours.example", Syntax::LAX).unwrap();
+    let stage = Stage::Rcpt {
+        client: &client,
+        role,
+        reverse_path: &reverse_path,
+        recipient: &recipient,
+        accepted: 0,
+        first: None,
+    };
+    assert_eq!(filter.check(stage).await.unwrap_err().code, 550, "the session knows the name");
+    filter.log.as_ref().unwrap().sync();
+    let files = std::fs::read_dir(folder.path().join("log")).unwrap();
+    let log: String =
+        files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    for expected in ["\"rule\":\"name:*.example\"", "a note (taro); the client is mx.example"] {
+        assert!(log.contains(expected), "{expected} in {log}");
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub mod exchange;
+mod guessers;
 mod scram;
 pub mod users;
 pub mod verifier;

@@ -5,7 +5,10 @@ use base64_simd::STANDARD;
 use imss_core::envelope::{ReversePath, Syntax};
 
 use super::exchange::{Claim, Context, Exchange, Turn};
-use super::users::{COMPARED_AT_ONCE, QUEUED, QUEUED_PER_CLIENT, User, UserFiles, Users};
+use super::guessers::CLIENT_POINTS;
+use super::users::{
+    COMPARED_AT_ONCE, QUEUED, QUEUED_PER_CLIENT, QUEUED_PER_GUESSER, User, UserFiles, Users,
+};
 use super::verifier::{SealKey, Verifier};
 use super::*;
 
@@ -223,6 +226,12 @@ async fn who_guesses_does_not_keep_others_waiting() {
         let users = Arc::clone(&users);
         tokio::spawn(async move { users.verify(claim("guess"), client).await })
     };
+    // Whoever has a turn waits for the places, and there are none.
+    let at_once = async |client: IpAddr| {
+        let answer = users.verify(claim("guess"), client);
+        let limit = std::time::Duration::from_secs(60);
+        tokio::time::timeout(limit, answer).await.expect("it has no turn")
+    };
     let client_of = |number: usize| {
         IpAddr::from([
             10,
@@ -240,14 +249,23 @@ async fn who_guesses_does_not_keep_others_waiting() {
         }
         panic!("{} wait, not {count}", users.queue.total());
     };
-    let mut guesses: Vec<_> = (0..QUEUED_PER_CLIENT).map(|_| guess(CLIENT)).collect();
-    waiting(QUEUED_PER_CLIENT).await;
-    let more = users.verify(claim("guess"), CLIENT).await;
-    assert_eq!(more, LoginAnswer::Unknown, "one client has its turns");
-    guesses.extend((QUEUED_PER_CLIENT..QUEUED).map(|number| guess(client_of(number))));
+    // Of one address that guesses few wait, of one that is not known to more: it may be a webmail host.
+    let guesser = IpAddr::from([198, 51, 100, 1]);
+    for _ in 0..CLIENT_POINTS {
+        let wrong = Claim::Wrong { name: "user".to_owned() };
+        assert_eq!(users.verify(wrong, guesser).await, LoginAnswer::Wrong);
+    }
+    let mut guesses: Vec<_> = (0..QUEUED_PER_GUESSER).map(|_| guess(guesser)).collect();
+    waiting(QUEUED_PER_GUESSER).await;
+    assert_eq!(at_once(guesser).await, LoginAnswer::Unknown, "who guesses has few turns");
+    guesses.extend((0..QUEUED_PER_CLIENT).map(|_| guess(CLIENT)));
+    let taken_by_both = QUEUED_PER_GUESSER + QUEUED_PER_CLIENT;
+    waiting(taken_by_both).await;
+    assert_eq!(at_once(CLIENT).await, LoginAnswer::Unknown, "one client has its turns");
+    guesses.extend((taken_by_both..QUEUED).map(|number| guess(client_of(number))));
     waiting(QUEUED).await;
-    let more = users.verify(claim("guess"), IpAddr::from([192, 0, 2, 9])).await;
-    assert_eq!(more, LoginAnswer::Unknown, "all turns are taken");
+    let other = IpAddr::from([192, 0, 2, 9]);
+    assert_eq!(at_once(other).await, LoginAnswer::Unknown, "all turns are taken");
     let known = users.verify(claim("pencil"), CLIENT).await;
     assert_eq!(known, LoginAnswer::Right("user".to_owned()), "who was right waits for nobody");
     assert!(guesses.iter().all(|guess| !guess.is_finished()));

@@ -19,6 +19,7 @@ use imss_core::envelope::ReversePath;
 use tokio::sync::Semaphore;
 
 use super::exchange::Claim;
+use super::guessers::Guessers;
 use super::verifier::{self, CryptoError, Key, SealKey, Sealed, Verifier};
 use super::{LoginAnswer, Password};
 use crate::inbound::settings::SessionLimits;
@@ -28,11 +29,15 @@ use crate::inbound::slots::Slots;
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Passwords that are compared at once: each takes a processor for some hundredths of a second.
 pub(super) const COMPARED_AT_ONCE: usize = 4;
-/// Passwords that are compared or wait for it, in all and for one client: who guesses from one
-/// address or one network cannot make the others wait. One more is not looked at and gets 454.
+/// Passwords that are compared or wait for it, in all and for one client. One more is not looked at and
+/// gets 454. A webmail host logs many users in at once when this process is young and remembers nobody;
+/// nobody may have all turns.
 pub(super) const QUEUED: usize = 128;
-pub(super) const QUEUED_PER_CLIENT: usize = 8;
-const QUEUED_PER_NETWORK: usize = 32;
+pub(super) const QUEUED_PER_CLIENT: usize = 64;
+const QUEUED_PER_NETWORK: usize = 96;
+/// The same where logins fail: who guesses from one address or one network cannot make the others wait.
+pub(super) const QUEUED_PER_GUESSER: usize = 8;
+const QUEUED_PER_GUESSERS_NETWORK: usize = 32;
 
 /// One user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,6 +230,7 @@ pub struct Users {
     pub(super) places: Arc<Semaphore>,
     /// Who is compared or waits for it.
     pub(super) queue: Arc<Slots>,
+    guessers: Guessers,
 }
 
 #[derive(Debug, Default)]
@@ -246,7 +252,8 @@ impl Users {
         let current = ArcSwap::from_pointee(Table::load(&files)?);
         let secret = verifier::random_key()?;
         let places = Arc::new(Semaphore::new(COMPARED_AT_ONCE));
-        Ok(Self { files, current, secret, places, queue: Arc::default() })
+        let (queue, guessers) = (Arc::default(), Guessers::new());
+        Ok(Self { files, current, secret, places, queue, guessers })
     }
 
     /// Reads the files again.
@@ -266,26 +273,34 @@ impl Users {
     pub async fn verify(self: &Arc<Self>, claim: Claim, client: IpAddr) -> LoginAnswer {
         let (name, password) = match claim {
             Claim::Password { name, password } => (name, password),
-            Claim::Proven { name } => return LoginAnswer::Right(name),
-            Claim::Wrong { .. } => return LoginAnswer::Wrong,
+            Claim::Proven { name } => return self.counted(client, LoginAnswer::Right(name)),
+            Claim::Wrong { .. } => return self.counted(client, LoginAnswer::Wrong),
         };
         if self.was_right(&name, &password) {
-            return LoginAnswer::Right(name);
+            return self.counted(client, LoginAnswer::Right(name));
         }
-        let Ok(turn) = self.queue.take(client, false, &queue_limits()) else {
+        let limits = queue_limits(self.guessers.has(client));
+        let Ok(turn) = self.queue.take(client, false, &limits) else {
             return LoginAnswer::Unknown;
         };
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return LoginAnswer::Unknown;
         };
         let this = Arc::clone(self);
-        // Whoever stops waiting for it stops no comparison: turn and place are taken until its end.
+        // Whoever stops waiting for it stops no comparison: turn and place are taken until its end, and
+        // its end counts.
         let compared = tokio::task::spawn_blocking(move || {
             let is_right = this.is_right(&name, &password);
             drop((turn, place));
-            if is_right { LoginAnswer::Right(name) } else { LoginAnswer::Wrong }
+            let answer = if is_right { LoginAnswer::Right(name) } else { LoginAnswer::Wrong };
+            this.counted(client, answer)
         });
         compared.await.unwrap_or(LoginAnswer::Unknown)
+    }
+
+    fn counted(&self, client: IpAddr, answer: LoginAnswer) -> LoginAnswer {
+        self.guessers.count(client, matches!(answer, LoginAnswer::Right(_)));
+        answer
     }
 
     /// Whether `login` may use this reverse-path.
@@ -354,12 +369,17 @@ impl Table {
     }
 }
 
-fn queue_limits() -> SessionLimits {
+fn queue_limits(is_guesser: bool) -> SessionLimits {
+    let (connections_per_client, connections_per_network) = if is_guesser {
+        (QUEUED_PER_GUESSER, QUEUED_PER_GUESSERS_NETWORK)
+    } else {
+        (QUEUED_PER_CLIENT, QUEUED_PER_NETWORK)
+    };
     SessionLimits {
         // The last tenth is for trusted clients, which there are none of here.
         connections: QUEUED.saturating_mul(10) / 9,
-        connections_per_client: QUEUED_PER_CLIENT,
-        connections_per_network: QUEUED_PER_NETWORK,
+        connections_per_client,
+        connections_per_network,
         ..SessionLimits::default()
     }
 }

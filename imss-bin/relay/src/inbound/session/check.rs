@@ -48,7 +48,7 @@ impl Session {
                 if leave.client_name.is_some() {
                     self.client.name = leave.client_name;
                 }
-                return self.go_on(pending);
+                return self.go_on(pending, leave.not_for_data);
             }
             Err(refusal) => refusal,
         };
@@ -105,7 +105,7 @@ impl Session {
         Event::Check
     }
 
-    fn go_on(&mut self, pending: Pending) {
+    fn go_on(&mut self, pending: Pending, not_for_data: Option<Reply>) {
         match pending {
             Pending::Connect => {
                 let text = format!("{} ESMTP imss", self.settings.hostname);
@@ -115,13 +115,17 @@ impl Session {
                 self.idle(&reply);
             }
             Pending::Mail { reverse_path, parameters } => {
-                let recipients = Vec::new();
-                self.transaction = Some(Transaction { reverse_path, parameters, recipients });
+                let (recipients, refusal) = (Vec::new(), None);
+                let transaction = Transaction { reverse_path, parameters, recipients, refusal };
+                self.transaction = Some(transaction);
                 self.accept(&Reply::new(250, (2, 1, 0), "Sender ok"));
             }
             Pending::Rcpt { recipient } => {
                 match &mut self.transaction {
-                    Some(transaction) => transaction.recipients.push(recipient),
+                    Some(transaction) => {
+                        transaction.recipients.push(recipient);
+                        transaction.refusal = transaction.refusal.take().or(not_for_data);
+                    }
                     None => {
                         self.reject(&reply::mail_first());
                         return;

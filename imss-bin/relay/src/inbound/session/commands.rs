@@ -154,7 +154,7 @@ impl Session {
             None => Some(reply::mail_first()),
             Some(_) if self.transfer.is_some() => Some(reply::chunks_first()),
             Some(transaction) if transaction.recipients.is_empty() => Some(reply::no_recipients()),
-            Some(_) => None,
+            Some(transaction) => transaction.refusal.clone(),
         };
         match refusal {
             None => {
@@ -180,7 +180,7 @@ impl Session {
         let refusal = match &self.transaction {
             None => Some(reply::mail_first()),
             Some(transaction) if transaction.recipients.is_empty() => Some(reply::no_recipients()),
-            Some(_) => None,
+            Some(transaction) => transaction.refusal.clone(),
         };
         let settings = &self.settings;
         let transfer = self.transfer.get_or_insert_with(|| Transfer::by_bdat(settings));

@@ -142,6 +142,8 @@ struct Transaction {
     reverse_path: ReversePath,
     parameters: MailParameters,
     recipients: Vec<Recipient>,
+    /// What the client gets when it begins the message.
+    refusal: Option<Reply>,
 }
 
 #[derive(Debug, Default)]
