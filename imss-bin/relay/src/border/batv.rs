@@ -4,7 +4,7 @@
 //! and the mailbox: the key's number, the day it ends (modulo 1000), and 24 bits of an HMAC-SHA1 over
 //! both and the mailbox. Every key checks, the one that began last tags, so keys can change.
 //!
-//! A bounce to a wrong tag is refused at `RCPT TO`, as Exim's manual has it. One without a tag is refused as
+//! A bounce to a wrong tag is refused at `RCPT TO`. One without a tag is refused as
 //! soon as its content begins: until then it looks like a server that asks whether a mailbox exists, which
 //! is done with the null reverse-path and goes no further than `RCPT TO`. A secondary MX that was told "no"
 //! then would refuse mail that is no bounce at all.
