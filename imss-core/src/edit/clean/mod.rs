@@ -9,6 +9,7 @@
 
 mod archive;
 mod html;
+mod odf;
 mod ole;
 mod ooxml;
 mod parts;
@@ -122,6 +123,7 @@ fn clean_at(
     budget.charge_work(content.len() as u64)?;
     let mut cleaned = guarded(|| match format {
         Format::Ooxml => ooxml::clean(content, budget),
+        Format::Odf => odf::clean(content, budget),
         Format::Ole => ole::clean(content, budget),
         Format::Html => html::clean(content),
         Format::Rtf => rtf::clean(content, budget),
@@ -147,6 +149,7 @@ fn guarded(run: impl FnOnce() -> Result<Cleaned, CleanError>) -> Result<Cleaned,
 #[derive(Clone, Copy)]
 enum Format {
     Ooxml,
+    Odf,
     Ole,
     Html,
     Rtf,
@@ -161,6 +164,10 @@ impl Format {
         match detected.extension {
             "docx" if detected.media_type == "application/x-ms-office-encrypted" => None,
             _ if office => Some(Self::Ooxml),
+            // Flat documents are text.
+            "odt" | "ods" | "odp" | "odg" | "odf" | "ott" | "ots" | "otp" | "otg" => {
+                Some(Self::Odf)
+            }
             "doc" | "xls" | "ppt" => Some(Self::Ole),
             "rtf" => Some(Self::Rtf),
             "pdf" => Some(Self::Pdf),
