@@ -115,6 +115,7 @@ pub fn unpackers() -> &'static [&'static dyn Unpacker] {
         &Stream::Xz,
         &Stream::Lzma,
         &Stream::Lzip,
+        &Stream::Zlib,
         &Stream::Zstd,
         &Stream::Lz4,
         &Stream::Snappy,
