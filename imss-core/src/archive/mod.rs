@@ -21,6 +21,7 @@ mod iso;
 pub(crate) mod le;
 mod lha;
 mod lzw;
+mod lzx;
 mod mbox;
 mod names;
 pub(crate) mod ole;
