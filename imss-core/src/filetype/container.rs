@@ -149,7 +149,7 @@ fn directory(content: &[u8]) -> Option<&[u8]> {
     rest.get(..WINDOW.min(rest.len()))
 }
 
-/// DER: CMS, certificates, PKCS #12, by the object identifier or version near the start.
+/// DER: CMS, time-stamped data, certificates, PKCS #12, by the object identifier or version near the start.
 pub(super) fn der(content: &[u8]) -> Option<FileType> {
     let head = content.get(..96.min(content.len()))?;
     if !matches!(head, [0x30, 0x80..=0x84, ..]) {
@@ -160,6 +160,10 @@ pub(super) fn der(content: &[u8]) -> Option<FileType> {
         let is_encrypted = head.get(at.checked_add(10)?) == Some(&3);
         let bare = !is_encrypted && content.len() < WINDOW && is_detached(head, at);
         return Some(known(if bare { "p7s" } else { "p7m" }));
+    }
+    let stamped = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x1f";
+    if memmem::find(head, stamped).is_some_and(|at| at < 20) {
+        return Some(known("tsd"));
     }
     let rest = head.get(if head.get(1) == Some(&0x82) { 4 } else { 2 }..)?;
     if rest.starts_with(b"\x02\x01\x03\x30") {
