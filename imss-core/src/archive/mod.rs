@@ -150,6 +150,11 @@ pub(crate) fn is_tar(content: &[u8]) -> bool {
     tar::has_header(content)
 }
 
+/// Whether `content` is a tar archive whose first header is damaged, but a later one is not.
+pub(crate) fn is_damaged_tar(content: &[u8]) -> bool {
+    tar::has_later_header(content)
+}
+
 /// What an unpacker reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unpacked {
