@@ -62,7 +62,8 @@ fn is_lzma_header(content: &[u8]) -> Option<bool> {
 
 /// 2^n or 2^n + 2^(n-1), from 4 KiB on, as every writer has it.
 fn is_dictionary(size: u32) -> bool {
-    size >= DICTIONARY && (size.is_power_of_two() || size % 3 == 0 && (size / 3).is_power_of_two())
+    size >= DICTIONARY
+        && (size.is_power_of_two() || size.is_multiple_of(3) && (size / 3).is_power_of_two())
 }
 
 fn decodes_as_lzma(content: &[u8]) -> Option<bool> {

@@ -115,22 +115,6 @@ fn text_types() {
         ("PowerShell", "$x = New-Object Net.WebClient\n$env:TEMP\nInvoke-Expression $x\n", "ps1"),
         ("shell", "#!/bin/sh\necho\n", "sh"),
         ("Python by its interpreter", "#!/usr/bin/env python3\n", "py"),
-        ("Tcl by its interpreter", "#!/usr/bin/tclsh\n", "tcl"),
-        ("Tcl through the shell", "#!/bin/sh\n# \\\nexec wish \"$0\" \"$@\"\n", "tcl"),
-        (
-            "Tcl",
-            "# a\npackage require Tk\nproc a {b} {\n    set c [lindex $b 0]\n}\nforeach x $y {\n}\n",
-            "tcl",
-        ),
-        (
-            "Lua",
-            "-- a\nlocal x = require 'y'\nlocal function f()\n  for _, m in ipairs(x) do\n    \
-             m(function() return 1 end)\n  end\nend\n",
-            "lua",
-        ),
-        ("m4", "# a\nAC_DEFUN([X], [\n  AC_MSG_CHECKING([x])\n  if test x; then\n  fi\n])\n", "m4"),
-        ("a module", "export * from './a.js';\nexport { b } from './b.js';\nexport {};\n", "js"),
-        ("prose", "export duties and import duties\nfrom 'abroad', that is\n", "txt"),
         ("encoded script", "#@~^ABCDEF==", "vbe"),
         ("HTML", "  <!-- c --><!DOCTYPE html>\n<html><body></body></html>", "html"),
         ("HTML application", "<html><head><HTA:APPLICATION id=x></head></html>", "hta"),
@@ -187,6 +171,31 @@ fn text_types() {
         if *expected != "rtf" {
             assert_eq!(extension(&wide(text)), *expected, "{name} in UTF-16");
         }
+    }
+}
+
+#[test]
+fn other_languages() {
+    let cases = [
+        ("Tcl by its interpreter", "#!/usr/bin/tclsh\n", "tcl"),
+        ("Tcl through the shell", "#!/bin/sh\n# \\\nexec wish \"$0\" \"$@\"\n", "tcl"),
+        (
+            "Tcl",
+            "# a\npackage require Tk\nproc a {b} {\n    set c [lindex $b 0]\n}\nforeach x $y {\n}\n",
+            "tcl",
+        ),
+        (
+            "Lua",
+            "-- a\nlocal x = require 'y'\nlocal function f()\n  for _, m in ipairs(x) do\n    \
+             m(function() return 1 end)\n  end\nend\n",
+            "lua",
+        ),
+        ("m4", "# a\nAC_DEFUN([X], [\n  AC_MSG_CHECKING([x])\n  if test x; then\n  fi\n])\n", "m4"),
+        ("a module", "export * from './a.js';\nexport { b } from './b.js';\nexport {};\n", "js"),
+        ("prose", "export duties and import duties\nfrom 'abroad', that is\n", "txt"),
+    ];
+    for (name, text, expected) in cases {
+        assert_eq!(extension(text.as_bytes()), expected, "{name}");
     }
 }
 
