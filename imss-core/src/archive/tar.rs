@@ -5,8 +5,8 @@
 //!
 //! A header that is none is skipped block by block, as repairing readers do, and the archive is
 //! malformed. Headers after the end mark, or behind another size that the archive claims for the
-//! same entry, are read too. Sparse files get their holes back ([`sparse`]); of those that cannot be,
-//! what is stored is handed over.
+//! same entry, are read too. Sparse files get their holes back ([`sparse`]); what is stored of them is
+//! a member too, unless all holes are at the end.
 
 mod sparse;
 
@@ -179,7 +179,8 @@ impl Run<'_, '_, '_> {
         Ok(next(data, size))
     }
 
-    /// Hands over a file with its holes, or what is stored of it.
+    /// Hands over a file with its holes; and what is stored of it, where that is something else, for
+    /// not every reader knows of holes.
     fn sparse(
         &mut self,
         names: Vec<String>,
@@ -189,7 +190,11 @@ impl Run<'_, '_, '_> {
     ) -> Result<(), UnpackError> {
         let claimed = map.size().unwrap_or(stored_size);
         match map.expand(&stored, self.budget) {
-            Ok(file) => self.member(names, claimed, file, None),
+            Ok((file, moved)) => {
+                self.member(names.clone(), claimed, file, None)?;
+                let other = moved.then(|| self.member(names, stored_size, stored, None));
+                other.unwrap_or(Ok(()))
+            }
             Err(missing) => self.member(names, claimed, stored, Some(missing)),
         }
     }

@@ -76,7 +76,7 @@ impl Map {
         self.size
     }
 
-    /// The file that `stored` is the pieces of.
+    /// The file that `stored` is the pieces of, and whether holes lie before or between them.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl Map {
         mut self,
         stored: &Bytes,
         budget: &mut Budget<'_>,
-    ) -> Result<Bytes, Missing> {
+    ) -> Result<(Bytes, bool), Missing> {
         let malformed = || Missing::new(GapReason::Malformed, "map of a sparse file");
         let limit = |limit: Limit| Missing::new(GapReason::Limit(limit), format!("{limit} limit"));
         let mut data = &**stored;
@@ -100,16 +100,23 @@ impl Map {
             return Err(limit(Limit::TotalBytes));
         }
         budget.check_ratio(stored.len() as u64, size).map_err(limit)?;
-        budget.charge_work(size / PER_STEP).map_err(limit)?;
         let pieces = self.pieces(size).ok_or_else(malformed)?;
+        let pieced = pieces.iter().fold(0_usize, |sum, (_, length)| sum.saturating_add(*length));
+        if pieced != data.len() {
+            return Err(malformed());
+        }
+        budget.charge_work(size / PER_STEP).map_err(limit)?;
         let mut file = vec![0; le::length(size)];
+        let (mut filled, mut moved) = (0_usize, false);
         for (offset, length) in pieces {
             let (piece, rest) = data.split_at_checked(length).ok_or_else(malformed)?;
             let end = offset.saturating_add(length);
             file.get_mut(offset..end).ok_or_else(malformed)?.copy_from_slice(piece);
             data = rest;
+            moved |= length > 0 && offset != filled;
+            filled = filled.saturating_add(length);
         }
-        if data.is_empty() { Ok(file.into()) } else { Err(malformed()) }
+        Ok((file.into(), moved))
     }
 
     /// The pieces, if they are in order and inside `size` octets.
