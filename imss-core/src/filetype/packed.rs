@@ -85,9 +85,12 @@ fn decodes_as_lzma(content: &[u8]) -> Option<bool> {
     Some(read.ok()?? > 0)
 }
 
-/// A zlib header for a window of 32 KiB without a dictionary, before octets that decode.
+/// A zlib header without a dictionary, before octets that decode. Nearly every writer has a window of
+/// 32 KiB and one of four levels; another header only counts with a whole stream and its checksum.
 fn is_zlib(content: &[u8]) -> bool {
-    if !matches!(content, [0x78, 0x01 | 0x5e | 0x9c | 0xda, ..]) {
+    let &[method, flags, ..] = content else { return false };
+    let is_checked = u16::from_be_bytes([method, flags]).is_multiple_of(31);
+    if method & 0x8f != 8 || flags & 0x20 != 0 || !is_checked {
         return false;
     }
     let head = content.get(..WINDOW.min(content.len())).unwrap_or_default();
@@ -95,6 +98,7 @@ fn is_zlib(content: &[u8]) -> bool {
     let mut decoder = Decompress::new(true);
     match decoder.decompress(head, &mut room, FlushDecompress::None) {
         Ok(Status::StreamEnd) => true,
+        Ok(_) if method != 0x78 => false,
         Ok(_) if decoder.total_out() == ZLIB_PROBE as u64 => true,
         // The whole input was read, and more is missing.
         Ok(_) => decoder.total_out() >= CUT && decoder.total_in() == head.len() as u64,
@@ -139,6 +143,7 @@ mod tests {
         let text = b"zlib zlib zlib and more of it\n".repeat(9);
         let noise: Vec<u8> = noise().take(90_000).collect();
         let cut = zlib(&noise, 6)[..70_000].to_vec();
+        let small = [b"H\x89", &zlib(&text, 6)[2..]].concat();
         let mut wrong = zlib(&text, 6);
         wrong[9] ^= 0x55;
         let cases = [
@@ -155,6 +160,7 @@ mod tests {
             ("zlib, fast", zlib(&text, 1), "zlib"),
             ("zlib", zlib(&text, 6), "zlib"),
             ("zlib, best", zlib(&text, 9), "zlib"),
+            ("zlib with a small window", small, "zlib"),
             ("zlib that is cut", cut, "zlib"),
             ("zlib with an error", wrong, "bin"),
             ("a sum", b"x^2 + y^2 = z^2\n".to_vec(), "txt"),
