@@ -8,10 +8,11 @@ use std::io::{Error, ErrorKind, Read};
 
 use bytes::Bytes;
 use flate2::{Decompress, FlushDecompress, Status};
-use lzxd::{Lzxd, WindowSize};
+use lzxd::WindowSize;
 
 use super::drain::drain;
 use super::le::{len16_at, length, u16_at, u32_at};
+use super::lzx::Lzx;
 use super::names::spellings;
 use super::sfx::{self, Start};
 use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
@@ -233,7 +234,7 @@ impl Run<'_, '_, '_> {
 enum Decoder {
     Stored,
     MsZip(Decompress),
-    Lzx(Box<Lzxd>),
+    Lzx(Box<Lzx>),
 }
 
 /// Reads the data blocks of one folder (MS-CAB 2.4).
@@ -252,7 +253,7 @@ impl<'a> Blocks<'a> {
         let decoder = match folder.method & 0x0f {
             0 => Decoder::Stored,
             1 => Decoder::MsZip(Decompress::new(false)),
-            3 => Decoder::Lzx(Box::new(Lzxd::new(window(folder.method >> 8)?))),
+            3 => Decoder::Lzx(Box::new(Lzx::new(window(folder.method >> 8)?))),
             _ => return Err(Error::new(ErrorKind::Unsupported, "compressed with Quantum")),
         };
         let (at, left) = (folder.data, folder.blocks);
@@ -282,11 +283,7 @@ impl<'a> Blocks<'a> {
                 let block = inflate(decoder, input, &self.block, size)?;
                 self.block = block;
             }
-            Decoder::Lzx(decoder) => {
-                let output = decoder.decompress_next(input, size).map_err(Error::other)?;
-                self.block.clear();
-                self.block.extend_from_slice(output);
-            }
+            Decoder::Lzx(decoder) => decoder.chunk(input, size, &mut self.block)?,
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
-//! CMS signed and compressed data → the message inside (RFC 5652 §5, RFC 3274).
+//! CMS signed and compressed data → the message inside (RFC 5652 §5, RFC 3274), and time-stamped data
+//! → the file inside (RFC 5544).
 //!
 //! In: DER, or BER with indefinite lengths. Out: one member, the MIME entity that was signed or
-//! compressed. Signatures are not verified. Only the way to the content is read; lengths that pass
+//! compressed, or the file of any kind that got a time stamp. Signatures are not verified. Only the way to the content is read; lengths that pass
 //! the end give what is there, and a gap says so. Detached signatures and enveloped data hold nothing
 //! that could be handed over.
 
@@ -22,6 +23,8 @@ const EXPLICIT_0: u8 = 0xa0;
 const OCTETS: u8 = 0x04;
 const OCTETS_IN_PIECES: u8 = 0x24;
 const IDENTIFIER: u8 = 0x06;
+const UTF8: u8 = 0x0c;
+const IA5: u8 = 0x16;
 
 /// What a CMS object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +63,7 @@ impl Unpacker for Cms {
     }
 
     fn recognises(&self, content: &Bytes, _: &FileType) -> bool {
-        content.first() == Some(&SEQUENCE) && has_content(content)
+        content.first() == Some(&SEQUENCE) && (has_content(content) || stamped(content).is_some())
     }
 
     fn is_stream(&self) -> bool {
@@ -73,7 +76,9 @@ impl Unpacker for Cms {
         budget: &mut Budget<'_>,
         out: &mut dyn FnMut(Unpacked),
     ) -> Result<(), UnpackError> {
-        let Some(der) = encapsulated(source.content) else { return Ok(()) };
+        let stamped = || stamped(source.content);
+        let found = encapsulated(source.content).map(|octets| (Vec::new(), octets));
+        let Some((names, der)) = found.or_else(stamped) else { return Ok(()) };
         budget.charge_entity()?;
         let wrapped = source.content.len() as u64;
         budget.charge_work(wrapped)?;
@@ -88,7 +93,7 @@ impl Unpacker for Cms {
         }
         let claimed_size = content.len() as u64;
         let content = Bytes::from(content);
-        out(Unpacked::Member(Member { names: Vec::new(), claimed_size, content, missing }));
+        out(Unpacked::Member(Member { names, claimed_size, content, missing }));
         if is_whole {
             return Ok(());
         }
@@ -111,6 +116,31 @@ fn encapsulated(content: &[u8]) -> Option<Der<'_>> {
     let octets = encapsulated.enter(EXPLICIT_0)?;
     let is_string = matches!(octets.0.first(), Some(&(OCTETS | OCTETS_IN_PIECES)));
     (is_data && is_string).then_some(octets)
+}
+
+/// The name and the octet string of time-stamped data: behind the version, where the file lies
+/// elsewhere too, and what is known about it (RFC 5544 §2).
+fn stamped(content: &[u8]) -> Option<(Vec<String>, Der<'_>)> {
+    let mut info = Der(content).enter(SEQUENCE)?;
+    if info.take(IDENTIFIER)?.strip_prefix(PKCS)? != b"\x09\x10\x01\x1f" {
+        return None;
+    }
+    let mut data = info.enter(EXPLICIT_0)?.enter(SEQUENCE)?;
+    data.skip()?;
+    let mut names = Vec::new();
+    for tag in [IA5, SEQUENCE] {
+        if *data.0.first()? == tag {
+            names.extend(data.enter(SEQUENCE).and_then(file_name));
+            data.skip()?;
+        }
+    }
+    matches!(data.0.first(), Some(&(OCTETS | OCTETS_IN_PIECES))).then_some((names, data))
+}
+
+/// The name in the description of a file: behind whether the stamp covers it.
+fn file_name(mut about: Der<'_>) -> Option<String> {
+    about.skip()?;
+    about.take(UTF8).map(|name| String::from_utf8_lossy(name).into_owned())
 }
 
 /// Octets at which an element starts (X.690 §8.1).
@@ -214,6 +244,11 @@ mod tests {
         [&[6, u8::try_from(identifier.len()).unwrap()], &identifier[..]].concat()
     }
 
+    fn stamped(rest: &[u8], wrap: Wrap) -> Vec<u8> {
+        let data = wrap(0x30, &[b"\x02\x01\x01", rest].concat());
+        wrap(0x30, &[oid(b"\x09\x10\x01\x1f"), wrap(0xa0, &data)].concat())
+    }
+
     type Wrap = fn(u8, &[u8]) -> Vec<u8>;
 
     fn wrapped(kind: &[u8], octets: &[u8], wrap: Wrap) -> Vec<u8> {
@@ -248,11 +283,16 @@ mod tests {
         zlib.write_all(MIME).unwrap();
         let zlib = tlv(4, &zlib.finish().unwrap());
         let pieces = open(0x24, &[tlv(4, &MIME[..9]), tlv(4, &MIME[9..])].concat());
+        let about =
+            [tlv(0x16, b"https://example.com/a"), tlv(0x30, b"\x01\x01\0\x0c\x01a")].concat();
         let cases = [
             ("DER", wrapped(b"\x07\x02", &tlv(4, MIME), tlv)),
             ("BER", wrapped(b"\x07\x02", &tlv(4, MIME), open)),
             ("in pieces", wrapped(b"\x07\x02", &pieces, open)),
             ("compressed", wrapped(b"\x09\x10\x01\x09", &zlib, tlv)),
+            ("time-stamped", stamped(&tlv(4, MIME), tlv)),
+            ("time-stamped, in pieces", stamped(&[pieces, open(0xa0, b"")].concat(), open)),
+            ("time-stamped, with a name", stamped(&[about.clone(), tlv(4, MIME)].concat(), tlv)),
         ];
         for (name, content) in cases {
             assert_eq!(unpacked(&content), [Bytes::from_static(MIME)], "{name}");
@@ -260,6 +300,10 @@ mod tests {
                 unpacked(&content[..end]);
             }
         }
+        let named = stamped(&[about, tlv(4, MIME)].concat(), tlv);
+        assert_eq!(super::stamped(&named).unwrap().0, ["a"]);
+        assert_eq!(crate::filetype::detect(&named).extension, "tsd");
+        assert_eq!(kind(&named), None, "it holds no MIME entity");
         assert!(unpacked(&wrapped(b"\x07\x03", &tlv(4, MIME), tlv)).is_empty(), "enveloped");
     }
 }

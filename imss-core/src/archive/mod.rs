@@ -21,6 +21,7 @@ mod iso;
 pub(crate) mod le;
 mod lha;
 mod lzw;
+mod lzx;
 mod mbox;
 mod names;
 pub(crate) mod ole;
@@ -115,6 +116,7 @@ pub fn unpackers() -> &'static [&'static dyn Unpacker] {
         &Stream::Xz,
         &Stream::Lzma,
         &Stream::Lzip,
+        &Stream::Zlib,
         &Stream::Zstd,
         &Stream::Lz4,
         &Stream::Snappy,
@@ -146,6 +148,11 @@ pub fn unpackers() -> &'static [&'static dyn Unpacker] {
 /// Whether `content` starts with a header of a tar archive, which has no magic number.
 pub(crate) fn is_tar(content: &[u8]) -> bool {
     tar::has_header(content)
+}
+
+/// Whether `content` is a tar archive whose first header is damaged, but a later one is not.
+pub(crate) fn is_damaged_tar(content: &[u8]) -> bool {
+    tar::has_later_header(content)
 }
 
 /// What an unpacker reports.

@@ -1,4 +1,4 @@
-//! Streams that wrap one content: bzip2, xz, lzma, lzip, zstd, lz4, snappy, brotli,
+//! Streams that wrap one content: bzip2, xz, lzma, lzip, zlib, zstd, lz4, snappy, brotli,
 //! compress (`.Z`).
 //!
 //! In: octets with the format's magic number; brotli has none and is told by its name. Out: one
@@ -8,6 +8,7 @@
 use std::io::{Error, ErrorKind, Read};
 
 use bytes::Bytes;
+use flate2::bufread::ZlibDecoder;
 
 use super::drain::{Drained, Pace, drain, drain_at};
 use super::le::{length, u32_at};
@@ -28,6 +29,7 @@ pub(super) enum Stream {
     Xz,
     Lzma,
     Lzip,
+    Zlib,
     Zstd,
     Lz4,
     Snappy,
@@ -42,6 +44,7 @@ impl Unpacker for Stream {
             Self::Xz => "xz",
             Self::Lzma => "lzma",
             Self::Lzip => "lzip",
+            Self::Zlib => "zlib",
             Self::Zstd => "zstd",
             Self::Lz4 => "lz4",
             Self::Snappy => "snappy",
@@ -58,6 +61,7 @@ impl Unpacker for Stream {
             Self::Xz => content.starts_with(b"\xfd7zXZ\0"),
             Self::Lzma => detected.media_type == "application/x-lzma",
             Self::Lzip => content.starts_with(b"LZIP\x01"),
+            Self::Zlib => detected.media_type == "application/zlib",
             Self::Zstd => content.starts_with(b"\x28\xb5\x2f\xfd"),
             Self::Lz4 => LZ4.iter().any(|magic| content.starts_with(magic)),
             Self::Snappy => content.starts_with(snappy::MAGIC),
@@ -93,6 +97,7 @@ impl Unpacker for Stream {
             Self::Xz => drain_at(Pace::Bits, || Ok(xz(content)), size, budget, room),
             Self::Lzma => drain_at(Pace::Bits, || lzma(content), size, budget, room),
             Self::Lzip => drain_at(Pace::Bits, || lzip(content), size, budget, room),
+            Self::Zlib => drain(|| Ok(ZlibDecoder::new(&**content)), size, budget, room),
             Self::Zstd => drain(|| zstd(content), size, budget, room),
             Self::Lz4 => drain(|| Ok(Lz4::new(content)), size, budget, room),
             Self::Snappy => drain(|| Ok(Snappy::new(content)), size, budget, room),

@@ -5,12 +5,16 @@
 //!
 //! A header that is none is skipped block by block, as repairing readers do, and the archive is
 //! malformed. Headers after the end mark, or behind another size that the archive claims for the
-//! same entry, are read too. Sparse files are stored without their holes: unsupported.
+//! same entry, are read too. Sparse files get their holes back ([`sparse`]); what is stored of them is
+//! a member too, unless all holes are at the end.
+
+mod sparse;
 
 use std::collections::HashSet;
 
 use bytes::Bytes;
 
+use self::sparse::Map;
 use super::names::{add, spellings};
 use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker, le};
 use crate::anomaly::AnomalyKind;
@@ -20,6 +24,8 @@ use crate::limits::{Budget, Limit};
 
 /// Octets of a header, and what contents are padded to.
 const BLOCK: usize = 512;
+/// Blocks in which the first header that is not damaged must be.
+const SEARCHED: usize = 128;
 /// Octets of long names and extended headers that are read.
 const MAX_EXTENSION: usize = 1 << 20;
 
@@ -31,8 +37,9 @@ impl Unpacker for Tar {
         "tar"
     }
 
-    fn recognises(&self, content: &Bytes, _detected: &FileType) -> bool {
-        has_header(content)
+    fn recognises(&self, content: &Bytes, detected: &FileType) -> bool {
+        // With a damaged first header it is known by a later one.
+        has_header(content) || detected.media_type == "application/x-tar"
     }
 
     fn unpack(
@@ -63,6 +70,15 @@ pub(super) fn has_header(content: &[u8]) -> bool {
     Header::at(content, 0).is_some()
 }
 
+/// Whether one of the first blocks is a header with the magic number of newer formats: repairing readers
+/// find it behind a damaged one.
+pub(super) fn has_later_header(content: &[u8]) -> bool {
+    let blocks = content.chunks_exact(BLOCK).take(SEARCHED).enumerate();
+    blocks
+        .filter(|(_, block)| block.get(257..262) == Some(b"ustar".as_slice()))
+        .any(|(number, _)| Header::at(content, number.saturating_mul(BLOCK)).is_some())
+}
+
 struct Run<'a, 'b, 'c> {
     content: &'a Bytes,
     budget: &'a mut Budget<'b>,
@@ -81,7 +97,7 @@ struct Extension {
     names: Vec<Vec<u8>>,
     targets: Vec<Vec<u8>>,
     size: Option<u64>,
-    sparse: bool,
+    sparse: Option<Map>,
 }
 
 impl Run<'_, '_, '_> {
@@ -150,11 +166,40 @@ impl Run<'_, '_, '_> {
         if !header.target.is_empty() {
             add(&mut names, spellings(header.target, false));
         }
-        if !matches!(header.kind, b'5' | b'D') {
-            self.member(names, size, self.slice(start, size), header.kind == b'S' || told.sparse)?;
+        let (mut map, mut data) = (told.sparse, start);
+        if header.kind == b'S' {
+            let at = start.saturating_sub(BLOCK);
+            let (own, behind) = Map::old(self.content, at, self.budget)?;
+            (map, data) = (Some(own), behind);
         }
-        let after = next(start, size);
-        Ok(if header.kind == b'S' { skip_sparse_maps(self.content, start, after) } else { after })
+        if !matches!(header.kind, b'5' | b'D') {
+            let stored = self.slice(data, size);
+            match map {
+                Some(map) => self.sparse(names, size, stored, map)?,
+                None => self.member(names, size, stored, None)?,
+            }
+        }
+        Ok(next(data, size))
+    }
+
+    /// Hands over a file with its holes; and what is stored of it, where that is something else, for
+    /// not every reader knows of holes.
+    fn sparse(
+        &mut self,
+        names: Vec<String>,
+        stored_size: u64,
+        stored: Bytes,
+        map: Map,
+    ) -> Result<(), UnpackError> {
+        let claimed = map.size().unwrap_or(stored_size);
+        match map.expand(&stored, self.budget) {
+            Ok((file, moved)) => {
+                self.member(names.clone(), claimed, file, None)?;
+                let other = moved.then(|| self.member(names, stored_size, stored, None));
+                other.unwrap_or(Ok(()))
+            }
+            Err(missing) => self.member(names, claimed, stored, Some(missing)),
+        }
     }
 
     fn member(
@@ -162,7 +207,7 @@ impl Run<'_, '_, '_> {
         names: Vec<String>,
         claimed_size: u64,
         content: Bytes,
-        sparse: bool,
+        missing: Option<Missing>,
     ) -> Result<(), UnpackError> {
         self.budget.charge_entity()?;
         self.budget.charge_bytes(content.len() as u64)?;
@@ -170,8 +215,8 @@ impl Run<'_, '_, '_> {
         let missing = if size > self.budget.limits().max_entity_bytes {
             let limit = Limit::EntityBytes;
             Some(Missing::new(GapReason::Limit(limit), format!("{limit} limit")))
-        } else if sparse {
-            Some(Missing::new(GapReason::Unsupported, "sparse file"))
+        } else if missing.is_some() {
+            missing
         } else if size < claimed_size {
             Some(Missing::new(GapReason::Malformed, "ends early"))
         } else {
@@ -244,8 +289,7 @@ fn extend(extension: &mut Extension, kind: u8, data: &[u8]) {
                     b"path" | b"GNU.sparse.name" => extension.names.push(value.to_vec()),
                     b"linkpath" => extension.targets.push(value.to_vec()),
                     b"size" => extension.size = decimal(value).or(extension.size),
-                    key if key.starts_with(b"GNU.sparse.") => extension.sparse = true,
-                    _ => {}
+                    key => Map::record(&mut extension.sparse, key, value),
                 }
             }
         }
@@ -264,19 +308,6 @@ fn pax_records(mut data: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         let equals = memchr::memchr(b'=', record)?;
         Some((record.get(..equals)?, record.get(equals.checked_add(1)?..)?))
     })
-}
-
-/// Old GNU sparse files may have further map blocks before their content.
-fn skip_sparse_maps(content: &[u8], start: usize, after: usize) -> usize {
-    let header = start.saturating_sub(BLOCK);
-    let mut more = content.get(header.saturating_add(482)).is_some_and(|&flag| flag != 0);
-    let (mut at, mut after) = (start, after);
-    while more {
-        more = content.get(at.saturating_add(504)).is_some_and(|&flag| flag != 0);
-        at = at.saturating_add(BLOCK);
-        after = after.saturating_add(BLOCK);
-    }
-    after
 }
 
 fn next(start: usize, size: u64) -> usize {

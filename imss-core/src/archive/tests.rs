@@ -102,6 +102,14 @@ fn formats_open() {
 }
 
 #[test]
+fn calls_are_relative_after_unpacking() {
+    let found = testing::unpack(&cab::Cab, file("lzx.cab"), &Limits::small());
+    let expected =
+        b"\xe8\0\0\0\0\xe8\0\0\0\x80\xe8\xff\xff\xff\x7f\xe8\xff\0\0\0\xe8\x124Vx\xe8\x87eC!";
+    assert_eq!(found.members[0].content.as_ref(), expected);
+}
+
+#[test]
 fn programs_that_unpack_themselves_open() {
     let program =
         [b"MZ".as_slice(), &[0x90; 5_000], b"7z\xbc\xaf\x27\x1c Rar!\x1a MSCF -lh5- \x60\xea"];

@@ -1,12 +1,12 @@
 //! XAR archives, which are also installer packages of macOS.
 //!
 //! In: octets that start with `xar!`. Out: one member per file of the table of contents, which is XML
-//! packed with zlib. Content is stored, or packed with zlib, bzip2, xz or lzma; another packing is
+//! packed with zlib; names may be in base64. Content is stored, or packed with zlib, bzip2, xz or lzma; another packing is
 //! unsupported. A table that is no XML is malformed.
 
 use bytes::Bytes;
 use flate2::read::ZlibDecoder;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 
 use super::drain::{Drained, Pace, drain, drain_at};
 use super::share::Share;
@@ -14,6 +14,7 @@ use super::{Member, Missing, Source, UnpackError, Unpacked, Unpacker};
 use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::Budget;
+use crate::message::transfer::base64;
 use crate::recycle;
 
 /// How deep folders may lie in folders.
@@ -57,10 +58,10 @@ impl Unpacker for Xar {
                     if walk.path.len() >= MAX_DEPTH {
                         break false;
                     }
-                    walk.start(name, style(&tag));
+                    walk.start(name, &tag);
                 }
                 Ok(Event::Empty(tag)) if tag.local_name().as_ref() == "encoding" => {
-                    walk.encoding(style(&tag));
+                    walk.encoding(attribute(&tag, "style"));
                 }
                 Ok(Event::Text(text)) => walk.text(text.as_ref()),
                 Ok(Event::GeneralRef(entity)) => walk.text(character(entity.as_ref())),
@@ -86,8 +87,8 @@ fn table(content: &[u8]) -> Option<(u64, u64)> {
     (header >= 28).then_some((u64::from(header), size))
 }
 
-fn style(tag: &quick_xml::events::BytesStart<'_>) -> String {
-    let attribute = tag.try_get_attribute("style").ok().flatten();
+fn attribute(tag: &BytesStart<'_>, name: &str) -> String {
+    let attribute = tag.try_get_attribute(name).ok().flatten();
     attribute.map(|attribute| attribute.value.into_owned()).unwrap_or_default()
 }
 
@@ -114,6 +115,7 @@ struct Walk {
 struct File {
     folder: String,
     name: String,
+    in_base64: bool,
     is_folder: bool,
     data: bool,
     offset: u64,
@@ -123,13 +125,17 @@ struct File {
 }
 
 impl Walk {
-    fn start(&mut self, name: String, style: String) {
+    fn start(&mut self, name: String, tag: &BytesStart<'_>) {
         if name == "file" {
             let folder = self.files.last().map(File::path).unwrap_or_default();
             self.files.push(File { folder, ..File::default() });
         }
         if name == "encoding" {
-            self.encoding(style);
+            self.encoding(attribute(tag, "style"));
+        }
+        let in_file = self.path.last().is_some_and(|parent| parent == "file");
+        if let Some(file) = self.files.last_mut().filter(|_| in_file && name == "name") {
+            file.in_base64 = attribute(tag, "enctype") == "base64";
         }
         self.path.push(name);
     }
@@ -161,6 +167,13 @@ impl Walk {
     /// The file that ends here.
     fn end(&mut self) -> Option<File> {
         let tag = self.path.pop()?;
+        let in_file = self.path.last().is_some_and(|parent| parent == "file");
+        if let Some(file) = self.files.last_mut().filter(|_| in_file && tag == "name")
+            && std::mem::take(&mut file.in_base64)
+        {
+            let (octets, _) = base64(file.name.as_bytes());
+            file.name = String::from_utf8_lossy(&octets).into_owned();
+        }
         if tag == "file" { self.files.pop().filter(|file| !file.is_folder) } else { None }
     }
 }
@@ -242,12 +255,13 @@ mod tests {
         let table = format!(
             "<xar><toc><file id='1'><name>d</name><type>directory</type><file id='2'><name>a.js</name>\
             <type>file</type><data><length>{length}</length><offset>0</offset><size>8</size>\
-            <encoding style='application/x-gzip'/></data></file></file><file id='3'><name>b</name>\
+            <encoding style='application/x-gzip'/></data></file></file><file id='3'>\
+            <name enctype='base64'>5pel5pys</name>\
             <data><offset>{length}</offset><length>2</length><size>2</size>\
             <encoding style='application/octet-stream'/></data></file></toc></xar>"
         );
         let found = unpack(&Xar, archive(&table, &[&*packed, b"MZ"].concat()), &Limits::small());
-        assert_eq!(found.texts(), ["d/a.js:alert(1)", "b:MZ"]);
+        assert_eq!(found.texts(), ["d/a.js:alert(1)", "日本:MZ"]);
         assert_eq!(found.result, Ok(()));
         let other = table.replace("application/x-gzip", "application/x-other");
         let found = unpack(&Xar, archive(&other, &packed), &Limits::small());

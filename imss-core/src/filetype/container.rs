@@ -77,15 +77,31 @@ fn open_document(content: &[u8]) -> Option<FileType> {
     let name = content.get(30..)?.strip_prefix(b"mimetype")?;
     let extra = len16_at(content, 28)?;
     let media = name.get(extra..)?;
-    let kinds: [(&[u8], &str); 5] = [
-        (b"application/vnd.oasis.opendocument.text", "odt"),
-        (b"application/vnd.oasis.opendocument.spreadsheet", "ods"),
-        (b"application/vnd.oasis.opendocument.presentation", "odp"),
-        (b"application/vnd.oasis.opendocument", "odf"),
-        (b"application/epub+zip", "epub"),
-    ];
-    kinds.iter().find(|(prefix, _)| media.starts_with(prefix)).map(|(_, id)| known(id))
+    let epub = media.starts_with(b"application/epub+zip").then_some("epub");
+    let family = media.strip_prefix(b"application/vnd.oasis.opendocument".as_slice());
+    let find = |family: &[u8]| FAMILIES.iter().find(|(name, _)| family.starts_with(name));
+    epub.or_else(|| find(family?).map(|(_, id)| *id)).map(known)
 }
+
+/// What follows `application/vnd.oasis.opendocument`; a name before those that it starts with.
+const FAMILIES: &[(&[u8], &str)] = &[
+    (b".text-template", "ott"),
+    (b".text-master", "odm"),
+    (b".text-web", "oth"),
+    (b".text", "odt"),
+    (b".spreadsheet-template", "ots"),
+    (b".spreadsheet", "ods"),
+    (b".presentation-template", "otp"),
+    (b".presentation", "odp"),
+    (b".graphics-template", "otg"),
+    (b".graphics", "odg"),
+    (b".chart", "odc"),
+    (b".image", "odi"),
+    (b".formula", "odformula"),
+    (b".base", "odb"),
+    (b".database", "odb"),
+    (b"", "odf"),
+];
 
 fn zip_names(content: &[u8]) -> Vec<&[u8]> {
     let head = content.get(..WINDOW.min(content.len())).unwrap_or_default();
@@ -149,7 +165,7 @@ fn directory(content: &[u8]) -> Option<&[u8]> {
     rest.get(..WINDOW.min(rest.len()))
 }
 
-/// DER: CMS, certificates, PKCS #12, by the object identifier or version near the start.
+/// DER: CMS, time-stamped data, certificates, PKCS #12, by the object identifier or version near the start.
 pub(super) fn der(content: &[u8]) -> Option<FileType> {
     let head = content.get(..96.min(content.len()))?;
     if !matches!(head, [0x30, 0x80..=0x84, ..]) {
@@ -160,6 +176,10 @@ pub(super) fn der(content: &[u8]) -> Option<FileType> {
         let is_encrypted = head.get(at.checked_add(10)?) == Some(&3);
         let bare = !is_encrypted && content.len() < WINDOW && is_detached(head, at);
         return Some(known(if bare { "p7s" } else { "p7m" }));
+    }
+    let stamped = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x09\x10\x01\x1f";
+    if memmem::find(head, stamped).is_some_and(|at| at < 20) {
+        return Some(known("tsd"));
     }
     let rest = head.get(if head.get(1) == Some(&0x82) { 4 } else { 2 }..)?;
     if rest.starts_with(b"\x02\x01\x03\x30") {

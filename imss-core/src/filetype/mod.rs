@@ -8,6 +8,7 @@ mod claim;
 mod container;
 mod foreign;
 mod known;
+mod packed;
 mod several;
 mod text;
 
@@ -119,6 +120,8 @@ pub(crate) fn by_start(content: &[u8]) -> Option<FileType> {
         .or_else(|| container::der(content))
         .or_else(|| archive::is_tar(content).then(|| known("tar")))
         .or_else(|| text::detect(head).map(known))
+        .or_else(|| packed::detect(content).map(known))
+        .or_else(|| archive::is_damaged_tar(content).then(|| known("tar")))
         .or_else(|| foreign::detect(head))
 }
 

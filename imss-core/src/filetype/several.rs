@@ -104,7 +104,8 @@ fn confidence(main: &FileType) -> Confidence {
 pub(crate) fn is_zip_based(file_type: &FileType) -> bool {
     const ZIPS: &[&str] = &[
         "zip", "jar", "apk", "xpi", "crx", "msix", "docx", "docm", "xlsx", "xlsm", "xlsb", "pptx",
-        "pptm", "vsdx", "xps", "odt", "ods", "odp", "odf", "epub", "pages",
+        "pptm", "vsdx", "xps", "odt", "ott", "odm", "oth", "ods", "ots", "odp", "otp", "odg",
+        "otg", "odc", "odi", "odb", "odf", "epub", "pages",
     ];
     ZIPS.contains(&file_type.extension)
         && file_type.media_type != "application/x-ms-office-encrypted"

@@ -31,6 +31,11 @@ fn zip(names: &[&str]) -> Vec<u8> {
     content
 }
 
+fn odf(family: &str) -> Vec<u8> {
+    let media = format!("application/vnd.oasis.opendocument.{family}");
+    [zip(&["mimetype"]), media.into_bytes()].concat()
+}
+
 fn ole(stream: &str) -> Vec<u8> {
     let mut content = vec![0; 2_048];
     content[..8].copy_from_slice(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1");
@@ -57,6 +62,11 @@ fn binary_types() {
         ("apk", zip(&["META-INF/MANIFEST.MF", "AndroidManifest.xml"][1..])),
         ("zip", zip(&["a.txt"])),
         ("odt", [zip(&["mimetype"]), b"application/vnd.oasis.opendocument.text".to_vec()].concat()),
+        ("odg", odf("graphics")),
+        ("odb", odf("base")),
+        ("ott", odf("text-template")),
+        ("ots", odf("spreadsheet-template")),
+        ("odf", odf("formula")),
         ("doc", ole("WordDocument")),
         ("xls", ole("Workbook")),
         ("msg", ole("__properties_version1.0")),
@@ -161,6 +171,31 @@ fn text_types() {
         if *expected != "rtf" {
             assert_eq!(extension(&wide(text)), *expected, "{name} in UTF-16");
         }
+    }
+}
+
+#[test]
+fn other_languages() {
+    let cases = [
+        ("Tcl by its interpreter", "#!/usr/bin/tclsh\n", "tcl"),
+        ("Tcl through the shell", "#!/bin/sh\n# \\\nexec wish \"$0\" \"$@\"\n", "tcl"),
+        (
+            "Tcl",
+            "# a\npackage require Tk\nproc a {b} {\n    set c [lindex $b 0]\n}\nforeach x $y {\n}\n",
+            "tcl",
+        ),
+        (
+            "Lua",
+            "-- a\nlocal x = require 'y'\nlocal function f()\n  for _, m in ipairs(x) do\n    \
+             m(function() return 1 end)\n  end\nend\n",
+            "lua",
+        ),
+        ("m4", "# a\nAC_DEFUN([X], [\n  AC_MSG_CHECKING([x])\n  if test x; then\n  fi\n])\n", "m4"),
+        ("a module", "export * from './a.js';\nexport { b } from './b.js';\nexport {};\n", "js"),
+        ("prose", "export duties and import duties\nfrom 'abroad', that is\n", "txt"),
+    ];
+    for (name, text, expected) in cases {
+        assert_eq!(extension(text.as_bytes()), expected, "{name}");
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) fn detect(head: &[u8]) -> Option<&'static str> {
         .or_else(|| message(text))
         .or_else(|| contained(text))
         .or_else(|| script(text))
+        .or_else(|| module(text))
         .or_else(|| json(text))
         .or_else(|| table(text))
         .or(Some("txt"))
@@ -101,8 +102,17 @@ fn interpreter(text: &str) -> Option<&'static str> {
         ("node", "js"),
         ("osascript", "js"),
         ("pwsh", "ps1"),
+        ("tclsh", "tcl"),
+        ("wish", "tcl"),
+        ("expect", "tcl"),
+        ("lua", "lua"),
         ("sh", "sh"),
     ];
+    // Tcl takes the second line for the rest of a comment, the shell does not.
+    let restarts = |line: &str| line.starts_with("exec tclsh") || line.starts_with("exec wish");
+    if text.lines().skip(1).take(9).any(restarts) {
+        return Some("tcl");
+    }
     Some(names.iter().find(|(name, _)| line.contains(name)).map_or("script", |(_, id)| *id))
 }
 
@@ -318,6 +328,18 @@ fn script(text: &str) -> Option<&'static str> {
     best.1
 }
 
+/// A module that only hands on what others hold.
+fn module(text: &str) -> Option<&'static str> {
+    let is_from = |line: &str| {
+        let line = line.trim_end().trim_end_matches(';');
+        let quoted = line.strip_suffix('\'').and_then(|rest| rest.rsplit_once(" from '"));
+        let quoted =
+            quoted.or_else(|| line.strip_suffix('"').and_then(|rest| rest.rsplit_once(" from \"")));
+        quoted.is_some_and(|(what, _)| what.starts_with("export ") || what.starts_with("import "))
+    };
+    text.lines().take(200).any(is_from).then_some("js")
+}
+
 struct Language {
     id: &'static str,
     strong: &'static [&'static str],
@@ -474,6 +496,28 @@ const LANGUAGES: &[Language] = &[
             "\nfrom __future__",
         ],
         weak: &["import ", "print(", "    return ", "lambda ", "elif ", "class ", "except"],
+    },
+    Language {
+        id: "tcl",
+        strong: &[
+            "\nproc ",
+            "\nnamespace eval ",
+            "\npackage require ",
+            "\npackage provide ",
+            "[lindex ",
+            "[string ",
+        ],
+        weak: &["\n    set ", "$::", "foreach ", "} else {", "} {\n", "[list ", "[expr "],
+    },
+    Language {
+        id: "lua",
+        strong: &["\nlocal function ", " in ipairs(", " in pairs(", " ~= nil", "setmetatable("],
+        weak: &["\nlocal ", " then\n", "\nend\n", "  end\n", " == nil", "= require", "= {}\n"],
+    },
+    Language {
+        id: "m4",
+        strong: &["ac_defun([", "ac_arg_with(", "ac_msg_checking([", "ac_subst(", "m4_define("],
+        weak: &["dnl ", "\ndnl\n", "ac_msg_result(", "ac_msg_error(", "ac_cache_", "])\n"],
     },
 ];
 

@@ -278,7 +278,7 @@ pub(crate) fn hex_pair(high: u8, low: u8) -> Option<u8> {
     Some(digit(high)? << 4 | digit(low)?)
 }
 
-/// A uuencoded file inside text.
+/// A file inside text, as uuencode(1) writes it: in its own digits or in base64 (POSIX.1-2001).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Uuencoded {
     /// The name in its `begin` line, undecoded.
@@ -286,29 +286,54 @@ pub(crate) struct Uuencoded {
     pub(crate) content: Vec<u8>,
     /// Where the `begin` line starts.
     pub(crate) start: usize,
-    /// Where the line after `end` starts, or the first line that is not part of it.
+    /// Where the line after `end` or `====` starts, or the first line that is not part of it.
     pub(crate) end: usize,
-    /// The `end` line is missing.
+    /// The last line is missing, or the content holds what does not belong there.
     pub(crate) malformed: bool,
 }
 
 impl Uuencoded {
     /// The first file that begins at or after `from` and has at least one line of content.
     pub(crate) fn find(text: &[u8], from: usize) -> Option<Self> {
-        let finder = memmem::Finder::new(b"begin ");
+        let finder = memmem::Finder::new(b"begin");
         let mut at = from;
         loop {
             at = at.checked_add(finder.find(text.get(at..)?)?)?;
-            let line_start = at == 0 || text.get(at.wrapping_sub(1)) == Some(&b'\n');
-            let line = super::header::Line::at(text, at);
-            let name = line_start.then(|| begin_name(line.text)).flatten();
-            if let Some(name) = name
-                && let Some(found) = Self::read(text, at, line.next, name)
-            {
-                return Some(found);
+            if at == 0 || text.get(at.wrapping_sub(1)) == Some(&b'\n') {
+                let line = super::header::Line::at(text, at);
+                let found = begin_name(line.text, b"begin ")
+                    .and_then(|name| Self::read(text, at, line.next, name))
+                    .or_else(|| {
+                        let name = begin_name(line.text, b"begin-base64 ")?;
+                        Self::read_base64(text, at, line.next, name)
+                    });
+                if found.is_some() {
+                    return found;
+                }
             }
-            at = at.checked_add(6)?;
+            at = at.checked_add(5)?;
         }
+    }
+
+    fn read_base64(text: &[u8], start: usize, body: usize, name: &[u8]) -> Option<Self> {
+        let is_digit =
+            |octet: &u8| octet.is_ascii_alphanumeric() || matches!(octet, b'+' | b'/' | b'=');
+        let (mut at, mut ended, mut last) = (body, false, body);
+        while at < text.len() {
+            let line = super::header::Line::at(text, at);
+            let digits = line.text.trim_ascii_end();
+            if digits == b"====" {
+                (ended, at) = (true, line.next);
+                break;
+            }
+            if digits.is_empty() || !digits.iter().all(is_digit) {
+                break;
+            }
+            (at, last) = (line.next, line.next);
+        }
+        let (content, malformed) = base64(text.get(body..last)?);
+        let (name, malformed) = (name.to_vec(), malformed || !ended);
+        (last > body).then_some(Self { name, content, start, end: at, malformed })
     }
 
     fn read(text: &[u8], start: usize, body: usize, name: &[u8]) -> Option<Self> {
@@ -331,9 +356,9 @@ impl Uuencoded {
     }
 }
 
-/// The name in `begin 644 name`.
-fn begin_name(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"begin ")?;
+/// The name in `begin 644 name`, or after another `word`.
+fn begin_name<'a>(line: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    let rest = line.strip_prefix(word)?;
     let digits = rest.iter().take_while(|byte| (b'0'..=b'7').contains(*byte)).count();
     let name = rest.get(digits..)?.strip_prefix(b" ")?.trim_ascii();
     ((3..=4).contains(&digits) && !name.is_empty()).then_some(name)
@@ -480,6 +505,28 @@ mod tests {
         for (name, body, expected, malformed) in cases {
             assert_eq!(quoted_printable(body), (expected.to_vec(), malformed), "{name}");
         }
+    }
+
+    #[test]
+    fn uuencoded_files_in_base64_are_found() {
+        let cases: [(&str, &[u8], &[u8], bool); 4] = [
+            ("whole", b"Hi\r\nbegin-base64 644 a b\r\naGVs\r\nbG8=\r\n====\r\nbye", b"bye", false),
+            ("without its end", b"begin-base64 644 a b\naGVs\nbG8=\n", b"", true),
+            ("before text", b"begin-base64 0755 a b\naGVs\nbG8=\n\nbye", b"\nbye", true),
+            ("after prose", b"begin\nbegin-base64 644 a b\naGVsbG8=\n====\n", b"", false),
+        ];
+        for (name, text, rest, malformed) in cases {
+            let found = Uuencoded::find(text, 0).expect(name);
+            assert_eq!(
+                (found.name.as_slice(), found.malformed),
+                (&b"a b"[..], malformed),
+                "{name}"
+            );
+            assert_eq!(found.content, b"hello", "{name}");
+            assert_eq!(text.get(found.end..), Some(rest), "{name}");
+        }
+        assert_eq!(Uuencoded::find(b"begin-base64 644 a\n====\n", 0), None, "no content");
+        assert_eq!(Uuencoded::find(b"begin-base64 644 a\nsee below\n", 0), None, "prose");
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn text_is_bounded() {
 
 #[test]
 fn archives_are_bounded() {
-    let rows: [Row; 8] = [
+    let rows: [Row; 10] = [
         ("zeros", || attached(&gzip(&vec![0; 64 << 20])), Some(Limit::Ratio)),
         ("zeros twice", || attached(&gzip(&gzip(&vec![0; 64 << 20]))), Some(Limit::Ratio)),
         (
@@ -72,7 +72,9 @@ fn archives_are_bounded() {
         ("layers of sixteen", sixteen, Some(Limit::Entities)),
         ("names", names, Some(Limit::Entities)),
         ("entries that overlap", overlapping, None),
-        ("headers of a tape", || attached(&tape().repeat(12_000)), Some(Limit::Entities)),
+        ("headers of a tape", || attached(&tape(b'0', b"").repeat(12_000)), Some(Limit::Entities)),
+        ("zeros in zlib", || attached(&zlib(&vec![0; 64 << 20])), Some(Limit::Ratio)),
+        ("holes", || attached(&tape(b'S', b"00120000000").repeat(100)), Some(Limit::TotalBytes)),
     ];
     check(&rows, &Limits::default());
 }
@@ -281,13 +283,14 @@ fn overlapping() -> Vec<u8> {
     attached(&finished(archive, &directory, 5_000))
 }
 
-/// The header of an empty file in a tar archive.
-fn tape() -> Vec<u8> {
+/// The header of an empty file in a tar archive; of `kind` S, it is a hole of `hole` octets.
+fn tape(kind: u8, hole: &[u8]) -> Vec<u8> {
     let mut header = vec![0; 512];
     header[0] = b'x';
     header[100..108].copy_from_slice(b"0000644\0");
     header[124..136].copy_from_slice(b"00000000000\0");
-    header[156] = b'0';
+    header[156] = kind;
+    header[483..483 + hole.len()].copy_from_slice(hole);
     header[257..265].copy_from_slice(b"ustar\x0000");
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().map(|octet| u32::from(*octet)).sum();

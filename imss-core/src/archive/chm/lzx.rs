@@ -5,15 +5,16 @@
 
 use std::io::{Error, ErrorKind, Read};
 
-use lzxd::{Lzxd, WindowSize};
+use lzxd::WindowSize;
 
 use super::le;
+use crate::archive::lzx::Lzx;
 
 /// Octets that one frame expands to.
 const FRAME: u64 = 0x8000;
 
 /// Decodes frame after frame.
-pub(super) struct Lzx<'a> {
+pub(super) struct Frames<'a> {
     packed: &'a [u8],
     /// Where frames start.
     table: &'a [u8],
@@ -21,14 +22,14 @@ pub(super) struct Lzx<'a> {
     /// Frames between two resets.
     interval: usize,
     window: WindowSize,
-    decoder: Option<Lzxd>,
+    decoder: Option<Lzx>,
     /// Octets still to come.
     left: u64,
     buffer: Vec<u8>,
     at: usize,
 }
 
-impl<'a> Lzx<'a> {
+impl<'a> Frames<'a> {
     pub(super) fn new(packed: &'a [u8], control: &[u8], resets: &'a [u8]) -> Option<Self> {
         if control.get(4..8)? != b"LZXC" {
             return None;
@@ -74,19 +75,17 @@ impl<'a> Lzx<'a> {
         let end = place(self.next.checked_add(1)?).unwrap_or(self.packed.len());
         let packed = self.packed.get(start..end.min(self.packed.len()))?;
         if self.next.is_multiple_of(self.interval) {
-            self.decoder = Some(Lzxd::new(self.window));
+            self.decoder = Some(Lzx::new(self.window));
         }
         let length = usize::try_from(self.left.min(FRAME)).ok()?;
-        let data = self.decoder.as_mut()?.decompress_next(packed, length).ok()?;
-        self.buffer.clear();
-        self.buffer.extend_from_slice(data);
+        self.decoder.as_mut()?.chunk(packed, length, &mut self.buffer).ok()?;
         self.left = self.left.saturating_sub(length as u64);
         (self.at, self.next) = (0, self.next.checked_add(1)?);
         Some(())
     }
 }
 
-impl Read for Lzx<'_> {
+impl Read for Frames<'_> {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
         if self.at >= self.buffer.len() {
             if self.left == 0 {

@@ -11,7 +11,7 @@ mod lzx;
 
 use bytes::Bytes;
 
-use self::lzx::Lzx;
+use self::lzx::Frames;
 use super::drain::{Drained, drain};
 use super::names::spellings;
 use super::share::Share;
@@ -170,7 +170,7 @@ fn section(
     let packed = part(CONTENT).unwrap_or_default();
     let lzx = part(CONTROL)
         .zip(part(RESETS))
-        .and_then(|(control, resets)| Lzx::new(packed, control, resets));
+        .and_then(|(control, resets)| Frames::new(packed, control, resets));
     let Some(lzx) = lzx else {
         return (Bytes::new(), Some(Missing::new(GapReason::Malformed, "no compressed section")));
     };

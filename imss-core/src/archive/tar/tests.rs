@@ -75,6 +75,27 @@ fn damage() {
 }
 
 #[test]
+fn a_damaged_first_header_hides_nothing() {
+    let one = written(|b| put(b, Written::new_gnu(), "one", b"1"));
+    let two = written(|b| put(b, Written::new_gnu(), "two", b"2"));
+    let mut wrong_sum = [&one[..1024], &two].concat();
+    wrong_sum[0] = 0xff;
+    let cases = [
+        ("a wrong checksum", wrong_sum),
+        ("a block of noise", [&[0xff; BLOCK], &two[..]].concat()),
+        ("a block of zeros", [&[0; BLOCK], &two[..]].concat()),
+    ];
+    for (name, content) in cases {
+        let detected = crate::filetype::detect(&content);
+        assert_eq!(detected.extension, "tar", "{name}");
+        assert!(Tar.recognises(&content.clone().into(), &detected), "{name}");
+        let found = unpack(&Tar, content, &Limits::small());
+        assert_eq!(found.texts(), ["two:2"], "{name}");
+        assert!(found.result.is_err() || !found.anomalies.is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn both_sizes_of_an_entry_are_read() {
     let hidden = written(|b| put(b, Written::new_gnu(), "hidden", b"2"));
     let content = written(|b| {
@@ -86,4 +107,80 @@ fn both_sizes_of_an_entry_are_read() {
     assert_eq!(found.anomalies, [AnomalyKind::ContradictoryArchive]);
     let names: Vec<&str> = found.members.iter().map(|m| m.names[0].as_str()).collect();
     assert_eq!(names, ["outer", "hidden"]);
+}
+
+/// An entry of `kind` whose header holds `fields`, before `data`.
+fn raw(kind: u8, name: &str, fields: &[(usize, &str)], data: &[u8]) -> Vec<u8> {
+    let mut block = [0_u8; BLOCK];
+    let size = format!("{:011o}", data.len());
+    let fields = [(0, name), (124, size.as_str())].into_iter().chain(fields.iter().copied());
+    for (at, field) in fields {
+        block[at..at + field.len()].copy_from_slice(field.as_bytes());
+    }
+    block[156] = kind;
+    block[257..263].copy_from_slice(b"ustar ");
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&octet| u32::from(octet)).sum();
+    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let padding = vec![0; data.len().next_multiple_of(BLOCK) - data.len()];
+    [&block[..], data, &padding].concat()
+}
+
+fn pax(records: &[(&str, &str)]) -> Vec<u8> {
+    let line = |(key, value): &(&str, &str)| {
+        let rest = format!(" GNU.sparse.{key}={value}\n");
+        let length = rest.len() + 2;
+        format!("{length}{rest}")
+    };
+    raw(b'x', "x", &[], records.iter().map(line).collect::<String>().as_bytes())
+}
+
+#[test]
+fn sparse_files_get_their_holes_back() {
+    let map =
+        [(386, "00000000002\x0000000000001\x0000000000005\x0000000000002"), (483, "00000000010")];
+    let old = raw(b'S', "s", &map, b"abb");
+    let pieces =
+        [("size", "8"), ("offset", "2"), ("numbytes", "1"), ("offset", "5"), ("numbytes", "2")];
+    let v00 = [pax(&pieces), raw(b'0', "s", &[], b"abb")].concat();
+    let v01 = [pax(&[("size", "8"), ("map", "2,1,5,2")]), raw(b'0', "s", &[], b"abb")].concat();
+    let mut inside = b"2\n2\n1\n5\n2\n".to_vec();
+    inside.resize(BLOCK, 0);
+    inside.extend(b"abb");
+    let v10 =
+        |size| [pax(&[("major", "1"), ("realsize", size)]), raw(b'0', "s", &[], &inside)].concat();
+    let file = b"\0\0a\0\0bb\0".as_slice();
+    let stored = b"abb".as_slice();
+    let overlapping =
+        [pax(&[("size", "8"), ("map", "2,2,3,1")]), raw(b'0', "s", &[], b"abb")].concat();
+    let leftover = [pax(&[("size", "8"), ("map", "2,1")]), raw(b'0', "s", &[], b"abb")].concat();
+    let hole_at_end = [pax(&[("size", "5"), ("map", "0,3")]), raw(b'0', "s", &[], b"abb")].concat();
+    let cases = [
+        ("old GNU", old.clone(), file, None),
+        ("pax 0.0", v00, file, None),
+        ("pax 0.1", v01, file, None),
+        ("pax 1.0", v10("8"), file, None),
+        ("a hole at the end", hole_at_end, b"abb\0\0".as_slice(), None),
+        ("a hole of a terabyte", v10("1099511627776"), &inside, Some("entity-bytes limit")),
+        ("pieces that overlap", overlapping, stored, Some("map of a sparse file")),
+        ("more than the pieces", leftover, stored, Some("map of a sparse file")),
+    ];
+    for (name, content, expected, detail) in cases {
+        let content = [content, raw(b'0', "next", &[], b"n"), vec![0; 2 * BLOCK]].concat();
+        let found = unpack(&Tar, content, &Limits::small());
+        assert_eq!(found.result, Ok(()), "{name}");
+        assert_eq!(found.members.last().unwrap().content, "n", "{name}");
+        assert_eq!(found.members[0].content, expected, "{name}");
+        let others = found.members.len() - 2;
+        assert_eq!(
+            others,
+            usize::from(expected == file),
+            "{name}: as readers without holes see it"
+        );
+        if others > 0 {
+            assert!(found.members[1].content.ends_with(b"abb"), "{name}");
+        }
+        let missing = found.members[0].missing.as_ref().map(|missing| missing.detail.as_str());
+        assert_eq!(missing, detail, "{name}");
+    }
 }
