@@ -13,7 +13,7 @@ use hayro_cmap::{BfString, CMap as Collection, CidFamily};
 
 use super::cmap::{CMap, code};
 use super::object::{Dict, Value};
-use super::{Reader, text_string};
+use super::{Reader, bidi, text_string};
 use crate::limits::Limit;
 
 /// Steps of reading one width.
@@ -129,7 +129,7 @@ impl Font {
             Texts::Simple(table) => {
                 for &octet in string {
                     let text = table.get(usize::from(octet)).map_or("", String::as_str);
-                    shown.text.push_str(text);
+                    shown.push(text);
                     shown.width += self.width(u32::from(octet), text);
                     shown.codes += 1.0;
                     shown.spaces += if octet == b' ' { 1.0 } else { 0.0 };
@@ -139,7 +139,7 @@ impl Font {
                 for pair in string.chunks(2) {
                     let code = code(pair);
                     let text = map.get(code).or_else(|| collected(collection.as_deref()?, code));
-                    shown.text.push_str(text.as_deref().unwrap_or_default());
+                    shown.push(text.as_deref().unwrap_or_default());
                     shown.width += self.width(code, "");
                     shown.codes += 1.0;
                 }
@@ -188,6 +188,16 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// The text of one glyph as it stands on the page: a ligature of Arabic letters is read from its
+    /// right end.
+    fn push(&mut self, text: &str) {
+        if bidi::is_any_right_to_left(text) {
+            self.text.extend(text.chars().rev());
+        } else {
+            self.text.push_str(text);
+        }
+    }
+
     /// The width of East Asian text: half for ASCII, full for the others.
     fn measure(&mut self) {
         for character in self.text.chars() {

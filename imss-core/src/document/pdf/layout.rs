@@ -2,7 +2,10 @@
 //!
 //! In: [`Chunk`]s in the order they were drawn. Out: text with spaces and line ends where the gaps
 //! are. The order of drawing is kept, which is how columns and tables are written; only a page that
-//! is drawn in scattered characters is sorted by place.
+//! is drawn in scattered characters is sorted by place, and a line with Hebrew or Arabic is put in the
+//! order in which it is read.
+
+use super::bidi;
 
 /// A gap this wide, in font sizes, is a space; wider if the widths are guesses.
 const SPACE: f64 = 0.15;
@@ -33,28 +36,85 @@ pub(super) fn text<'a>(chunks: impl Iterator<Item = &'a Chunk>) -> String {
             line(a).total_cmp(&line(b)).then_with(|| a.start.0.total_cmp(&b.start.0))
         });
     }
-    let mut text = String::with_capacity(chunks.iter().map(|chunk| chunk.text.len() + 1).sum());
+    let room = chunks.iter().map(|chunk| chunk.text.len() + 1).sum();
     let spread = spread(&chunks);
-    let mut before: Option<&Chunk> = None;
+    let mut page = Page { text: String::with_capacity(room), ..Page::default() };
     for chunk in chunks {
-        match before.map_or(Gap::None, |before| gap(before, chunk, spread)) {
-            Gap::None => {}
-            Gap::Space => {
-                if !text.ends_with(char::is_whitespace)
-                    && !chunk.text.starts_with(char::is_whitespace)
-                {
-                    text.push(' ');
+        page.add(chunk, spread);
+    }
+    page.end_line();
+    page.text
+}
+
+/// Lines that are put together.
+#[derive(Default)]
+struct Page<'a> {
+    text: String,
+    /// Where the line begins.
+    line: usize,
+    /// What was drawn before the start of the line, from right to left.
+    left: Vec<&'a str>,
+    /// The outermost chunks of the line.
+    first: Option<&'a Chunk>,
+    last: Option<&'a Chunk>,
+    /// Whether any of the line runs from right to left.
+    turned: bool,
+}
+
+impl<'a> Page<'a> {
+    fn add(&mut self, chunk: &'a Chunk, spread: f64) {
+        let turned = bidi::is_any_right_to_left(&chunk.text);
+        if let (Some(first), Some(last)) = (self.first, self.last) {
+            if (turned || self.turned) && is_left_of(first, last, chunk) {
+                if gap(chunk, first, spread) == Gap::Space {
+                    self.left.push(" ");
+                }
+                self.left.push(&chunk.text);
+                self.first = Some(chunk);
+                self.turned = true;
+                return;
+            }
+            match gap(last, chunk, spread) {
+                Gap::None => {}
+                Gap::Space => {
+                    if !self.text.ends_with(char::is_whitespace)
+                        && !chunk.text.starts_with(char::is_whitespace)
+                    {
+                        self.text.push(' ');
+                    }
+                }
+                Gap::Line => {
+                    self.end_line();
+                    self.text.truncate(self.text.trim_end_matches(' ').len());
+                    self.text.push('\n');
+                    self.line = self.text.len();
+                    self.first = None;
                 }
             }
-            Gap::Line => {
-                text.truncate(text.trim_end_matches(' ').len());
-                text.push('\n');
-            }
         }
-        text.push_str(&chunk.text);
-        before = Some(chunk);
+        self.text.push_str(&chunk.text);
+        self.first.get_or_insert(chunk);
+        self.last = Some(chunk);
+        self.turned |= turned;
     }
-    text
+
+    /// Puts the line in the order in which it is read.
+    fn end_line(&mut self) {
+        if std::mem::take(&mut self.turned) {
+            let right = self.text.split_off(self.line);
+            let line: String = self.left.drain(..).rev().chain([right.as_str()]).collect();
+            self.text.push_str(&bidi::reordered(&line));
+        }
+    }
+}
+
+/// Whether a chunk continues a line at its left end, as words of Hebrew and Arabic that are drawn in
+/// reading order do.
+fn is_left_of(first: &Chunk, last: &Chunk, chunk: &Chunk) -> bool {
+    let (ahead, _) = distance(last, chunk);
+    let (back, aside) = distance(chunk, first);
+    let along = chunk.along.0 * first.along.0 + chunk.along.1 * first.along.1;
+    along >= 0.9 && aside.abs() <= 0.6 && back > -0.5 && back < 2.0 && back.abs() < ahead.abs()
 }
 
 /// What is between two chunks.

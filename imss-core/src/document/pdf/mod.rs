@@ -8,6 +8,7 @@
 //! [`TextKind::Revision`]. Encrypted files are read if the password is empty or known, and are
 //! [`UnpackError::Encrypted`] otherwise.
 
+mod bidi;
 mod cmap;
 mod content;
 mod crypt;

@@ -68,12 +68,13 @@ fn file(content: &str, catalog: &str, page: &str, more: &str) -> String {
         "%PDF-1.7\n1 0 obj <</Type/Catalog/Pages 2 0 R {catalog}>> endobj\n\
          2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj\n\
          3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R\
-         /Resources<</Font<</F1 5 0 R/F2 6 0 R/F3 7 0 R>>>> {page}>> endobj\n\
+         /Resources<</Font<</F1 5 0 R/F2 6 0 R/F3 7 0 R/F4 10000 0 R>>>> {page}>> endobj\n\
          4 0 obj <</Length {}>> stream\n{content}\nendstream endobj\n\
          5 0 obj <</Type/Font/Subtype/Type1/BaseFont/Helvetica>> endobj\n\
          6 0 obj <</Type/Font/Subtype/Type0/Encoding/90ms-RKSJ-V/DescendantFonts[<</DW 1000>>]>> endobj\n\
          7 0 obj <</Type/Font/Subtype/Type0/Encoding/Identity-H/DescendantFonts[<</CIDSystemInfo\
          <</Registry(Adobe)/Ordering(Japan1)>>>>]>> endobj\n\
+         10000 0 obj <</Type/Font/Subtype/Type0/Encoding/UniJIS-UCS2-H/DescendantFonts[<</DW 1000>>]>> endobj\n\
          {more}\ntrailer <</Root 1 0 R>>\n%%EOF\n",
         content.len()
     )
@@ -108,6 +109,27 @@ fn text_is_in_reading_order() {
         ("pulled together", "BT /F1 10 Tf -4 Tc 50 700 Td [(Hel) -400 (lo)] TJ ET", "Hello"),
         ("vertical Shift_JIS", "BT /F2 12 Tf 50 700 Td <93fa967b> Tj <8cea> Tj ET", "日本語"),
         ("character collection", "BT /F3 12 Tf 50 700 Td <034b> Tj ET", "あ"),
+        (
+            "Hebrew",
+            "BT /F4 12 Tf 50 700 Td <0031003200200022> Tj <05dd05d505dc05e9> Tj ET",
+            "שלום\" 12",
+        ),
+        (
+            "Hebrew words drawn as they are read",
+            "BT /F4 12 Tf 200 700 Td <05dd05d505dc05e9> Tj -54 0 Td <05dd05dc05d505e2> Tj ET",
+            "שלום עולם",
+        ),
+        (
+            "Hebrew letters drawn as they are read",
+            "BT /F4 12 Tf 200 700 Td <05e9> Tj -12 0 Td <05dc> Tj -12 0 Td <05d5> Tj -12 0 Td <05dd> Tj \
+             0 -20 Td <05e205d5> Tj ET",
+            "שלום\nוע",
+        ),
+        (
+            "a Hebrew replacement text",
+            "BT /F4 12 Tf 50 700 Td /Span <</ActualText<feff05e905dc05d505dd>>> BDC <002a> Tj EMC ET",
+            "שלום",
+        ),
         (
             "scattered",
             "BT /F1 10 Tf 1 0 0 1 66 700 Tm (d) Tj 1 0 0 1 50 700 Tm (w) Tj 1 0 0 1 61.6 700 Tm (l) Tj \
