@@ -161,4 +161,7 @@ fn flat_files() {
     let found = crate::document::harness::single(&Odf, text.as_bytes());
     assert_eq!(found.text(TextKind::Shown), "a");
     assert_eq!(found.inside(), ["M.bas:Sub A"]);
+    let late = format!("<?xml version='1.0'?><!--{}-->{text}", "x".repeat(100_000));
+    let found = crate::document::harness::single(&Odf, late.as_bytes());
+    assert_eq!(found.text(TextKind::Shown), "a", "behind a long comment");
 }
