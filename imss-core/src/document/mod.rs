@@ -29,6 +29,7 @@ pub(crate) mod pdf;
 mod ppt;
 mod rtf;
 mod script;
+mod serial;
 mod shortcut;
 pub(crate) mod sink;
 mod texts;

@@ -146,6 +146,15 @@ fn text_is_in_reading_order() {
 }
 
 #[test]
+fn form_fields_have_names_and_values() {
+    let more = "8 0 obj <</T(person)/Kids[9 0 R]>> endobj 9 0 obj <</FT/Tx/T(birthday)/TU(when born)\
+        /V(1980)/Parent 8 0 R>> endobj";
+    let found = read(file("", "", "", more));
+    assert_eq!(found.texts(TextKind::Shown), "1980");
+    assert_eq!(found.texts(TextKind::Comment), "person|birthday|when born");
+}
+
+#[test]
 fn text_that_nobody_sees_is_hidden() {
     let cases = [
         ("plain", "", "(t) Tj", false),

@@ -368,9 +368,21 @@ impl<'a, 'b> Reader<'a, 'b> {
                 }
                 _ => {}
             },
-            Value::Variable => {
-                (self.shelf.out)(Piece::Text { kind: TextKind::Formula, text: value })
+            Value::Variable => self.say(TextKind::Formula, &value),
+            Value::Commenter => self.say(TextKind::Comment, &value),
+            Value::Revisers => {
+                for name in value.split(';').filter(|&name| name != "Unknown") {
+                    self.say(TextKind::Revision, name);
+                }
             }
+        }
+    }
+
+    /// A text of its own.
+    fn say(&mut self, kind: TextKind, text: &str) {
+        let text = text.trim().to_owned();
+        if !text.is_empty() {
+            (self.shelf.out)(Piece::Text { kind, text });
         }
     }
 
