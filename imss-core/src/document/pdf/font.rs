@@ -8,8 +8,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use encoding_rs::{BIG5, EUC_JP, EUC_KR, Encoding, GBK, SHIFT_JIS, WINDOWS_1252};
+use encoding_rs::{BIG5, EUC_JP, EUC_KR, Encoding, GBK, SHIFT_JIS, UTF_8, WINDOWS_1252};
 use hayro_cmap::{BfString, CMap as Collection, CidFamily};
+
+use memchr::memmem;
 
 use super::cmap::{CMap, code};
 use super::object::{Dict, Value};
@@ -50,6 +52,8 @@ enum Texts {
     Jis,
     /// UTF-16.
     Utf16,
+    /// UTF-32.
+    Utf32,
 }
 
 #[derive(Debug)]
@@ -99,7 +103,11 @@ impl Font {
         let store = reader.store;
         let encoding = store.get(dict, b"Encoding").name().unwrap_or(b"Identity-H");
         let texts = match charset(encoding) {
-            _ if encoding.starts_with(b"Uni") => Texts::Utf16,
+            _ if encoding.starts_with(b"Uni") => match () {
+                () if memmem::find(encoding, b"UTF8").is_some() => Texts::Charset(UTF_8),
+                () if memmem::find(encoding, b"UTF32").is_some() => Texts::Utf32,
+                () => Texts::Utf16,
+            },
             _ if matches!(encoding, b"H" | b"V") => Texts::Jis,
             Some(charset) => Texts::Charset(charset),
             None => {
@@ -156,6 +164,12 @@ impl Font {
             Texts::Utf16 => {
                 let units = string.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair));
                 shown.text = String::from_utf16_lossy(&units.collect::<Vec<_>>());
+                shown.measure();
+            }
+            Texts::Utf32 => {
+                let codes = string.as_chunks::<4>().0.iter().map(|code| u32::from_be_bytes(*code));
+                let character = |code| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+                shown.text = codes.map(character).collect();
                 shown.measure();
             }
         }

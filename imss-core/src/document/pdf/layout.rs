@@ -85,8 +85,14 @@ impl<'a> Page<'a> {
                 }
                 Gap::Line => {
                     self.end_line();
+                    // A word that was broken for the line.
+                    let broken = self.text.ends_with('\u{ad}');
                     self.text.truncate(self.text.trim_end_matches(' ').len());
-                    self.text.push('\n');
+                    if broken {
+                        self.text.pop();
+                    } else {
+                        self.text.push('\n');
+                    }
                     self.line = self.text.len();
                     self.first = None;
                 }

@@ -13,6 +13,7 @@ mod cmap;
 mod content;
 mod crypt;
 mod facts;
+mod fax;
 mod files;
 mod filter;
 mod font;
