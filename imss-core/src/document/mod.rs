@@ -28,6 +28,7 @@ mod ooxml;
 pub(crate) mod pdf;
 mod ppt;
 mod rtf;
+mod ruby;
 mod script;
 mod serial;
 mod shortcut;

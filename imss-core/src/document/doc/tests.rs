@@ -80,6 +80,13 @@ fn fields_are_told_apart() {
 }
 
 #[test]
+fn readings_do_not_break_words() {
+    let text = "前\u{13} EQ \\o\\ad(\\s\\up 9(かんじ),漢字)\u{15}後";
+    let found = extract(&Doc, document(&[(text, true)], 0));
+    assert_eq!(found.text(TextKind::Shown), "前漢字後");
+}
+
+#[test]
 fn what_is_no_document_is_said() {
     let found = extract(&Doc, compound(&[("WordDocument", &[0; 5000])], &[]));
     assert!(found.error.is_some());

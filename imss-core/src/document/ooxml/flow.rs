@@ -13,7 +13,7 @@ use super::styles::Styles;
 use crate::archive::UnpackError;
 use crate::document::sink::Sink;
 use crate::document::xml::{Tag, Token, Xml};
-use crate::document::{ActiveKind, TextKind};
+use crate::document::{ActiveKind, TextKind, ruby};
 
 /// Fields inside each other.
 const MAX_FIELDS: usize = 64;
@@ -474,7 +474,11 @@ impl Flow<'_> {
                 let value = field::value(&field.instruction, &field.result);
                 outer.is_cut |= !append(&mut outer.instruction, &value, MAX_INSTRUCTION);
             }
-            _ => {}
+            _ => {
+                if let Some(base) = ruby::base(&field.instruction) {
+                    self.put(&base, Reading::Text);
+                }
+            }
         }
         field::report(&field.instruction, &field.result, sink);
     }

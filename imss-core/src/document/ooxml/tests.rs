@@ -71,6 +71,18 @@ fn how_text_is_met() {
 }
 
 #[test]
+fn readings_do_not_break_words() {
+    let ruby = "<w:r><w:t>前</w:t></w:r><w:r><w:ruby><w:rubyPr><w:lid w:val='ja-JP'/></w:rubyPr><w:rt>\
+        <w:r><w:t>かんじ</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>漢字</w:t></w:r></w:rubyBase>\
+        </w:ruby></w:r><w:r><w:t>後</w:t></w:r>";
+    assert_eq!(paragraph(ruby).text(TextKind::Shown), "前漢字後");
+    let field = "<w:r><w:t>前</w:t></w:r><w:r><w:fldChar w:fldCharType='begin'/></w:r><w:r><w:instrText> \
+        EQ \\o\\ad(\\s\\up 9(かんじ),漢字)</w:instrText></w:r><w:r><w:fldChar w:fldCharType='end'/>\
+        </w:r><w:r><w:t>後</w:t></w:r>";
+    assert_eq!(paragraph(field).text(TextKind::Shown), "前漢字後");
+}
+
+#[test]
 fn authors_are_told_once() {
     let change = "<w:ins w:author='Ann'><w:r><w:t>a</w:t></w:r></w:ins>\
         <w:del w:author='Ann'><w:r><w:delText>b</w:delText></w:r></w:del>\

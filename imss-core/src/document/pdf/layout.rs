@@ -59,6 +59,9 @@ struct Page<'a> {
     last: Option<&'a Chunk>,
     /// Whether any of the line runs from right to left.
     turned: bool,
+    /// Small text above the line, told after it, and its last chunk.
+    readings: String,
+    reading: Option<&'a Chunk>,
 }
 
 impl<'a> Page<'a> {
@@ -75,6 +78,7 @@ impl<'a> Page<'a> {
                 return;
             }
             match gap(last, chunk, spread) {
+                Gap::Line if is_reading(last, chunk) => return self.read(chunk, spread),
                 Gap::None => {}
                 Gap::Space => {
                     if !self.text.ends_with(char::is_whitespace)
@@ -104,14 +108,34 @@ impl<'a> Page<'a> {
         self.turned |= turned;
     }
 
+    /// Adds small text above the line, which the line goes on below.
+    fn read(&mut self, chunk: &'a Chunk, spread: f64) {
+        if self.reading.is_none_or(|before| gap(before, chunk, spread) != Gap::None) {
+            self.readings.push('\n');
+        }
+        self.readings.push_str(&chunk.text);
+        self.reading = Some(chunk);
+    }
+
     /// Puts the line in the order in which it is read.
     fn end_line(&mut self) {
+        self.reading = None;
         if std::mem::take(&mut self.turned) {
             let right = self.text.split_off(self.line);
             let line: String = self.left.drain(..).rev().chain([right.as_str()]).collect();
             self.text.push_str(&bidi::reordered(&line));
         }
+        self.text.push_str(&std::mem::take(&mut self.readings));
     }
+}
+
+/// Whether a chunk is the reading of the word that comes next: small, above the line or right of a
+/// vertical one, and about where the line goes on.
+fn is_reading(last: &Chunk, chunk: &Chunk) -> bool {
+    let (ahead, aside) = distance(last, chunk);
+    let along = last.along.0 * chunk.along.0 + last.along.1 * chunk.along.1;
+    let is_near = ahead > -1.0 && ahead < 3.0 && aside > 0.5 && aside < 1.5;
+    along >= 0.9 && chunk.size <= last.size * 0.65 && is_near
 }
 
 /// Whether a chunk continues a line at its left end, as words of Hebrew and Arabic that are drawn in

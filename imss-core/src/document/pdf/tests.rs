@@ -122,6 +122,13 @@ fn text_is_in_reading_order() {
             "BT /F2 12 Tf 1 0 0 1 300 700 Tm <93fa967b> Tj 1 0 0 1 280 700 Tm <8cea> Tj ET",
             "日本\n語",
         ),
+        (
+            "a reading above a word",
+            "BT /F4 20 Tf 1 0 0 1 50 700 Tm <524d> Tj /F4 8 Tf 1 0 0 1 70 720 Tm <304b> Tj <3093> Tj \
+             1 0 0 1 100 720 Tm <3058> Tj /F4 20 Tf 1 0 0 1 70 700 Tm <6f225b57> Tj <5f8c> Tj \
+             1 0 0 1 50 670 Tm <6b21> Tj ET",
+            "前漢字後\nかん\nじ\n次",
+        ),
         ("character collection", "BT /F3 12 Tf 50 700 Td <034b> Tj ET", "あ"),
         (
             "Hebrew",

@@ -27,7 +27,7 @@ use self::object::Digits;
 use self::state::{AtEnd, Destination, Group, Value};
 use self::text::{Lines, Pending};
 use super::codepage::WESTERN;
-use super::{Active, ActiveKind, Extractor, Link, LinkKind, Piece, TextKind};
+use super::{Active, ActiveKind, Extractor, Link, LinkKind, Piece, TextKind, ruby};
 use crate::anomaly::AnomalyKind;
 use crate::archive::{Member, Source, UnpackError};
 use crate::filetype::FileType;
@@ -321,6 +321,9 @@ impl<'a, 'b> Reader<'a, 'b> {
             field::pieces(instruction, &field.label, self.shelf.out);
             let text = instruction.to_owned();
             (self.shelf.out)(Piece::Text { kind: TextKind::Formula, text });
+        }
+        if let Some(base) = ruby::base(instruction) {
+            self.text(&base);
         }
     }
 
