@@ -48,10 +48,9 @@ fn classes(characters: &[char]) -> Vec<Class> {
         let sign =
             matches!(characters.get(place), Some('.' | ',' | ':' | '/' | '-' | '+' | '٫' | '٬'));
         let number = |place: usize| classes.get(place) == Some(&Class::Number);
-        if sign && number(place.saturating_sub(1)) && number(place.saturating_add(1)) {
-            if let Some(class) = classes.get_mut(place) {
-                *class = Class::Number;
-            }
+        let between = number(place.saturating_sub(1)) && number(place.saturating_add(1));
+        if let Some(class) = classes.get_mut(place).filter(|_| sign && between) {
+            *class = Class::Number;
         }
     }
     // After a letter that runs to the right, a number belongs to its words.
