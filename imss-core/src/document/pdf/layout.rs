@@ -42,7 +42,7 @@ pub(super) fn text<'a>(chunks: impl Iterator<Item = &'a Chunk>) -> String {
     for chunk in chunks {
         page.add(chunk, spread);
     }
-    page.end_line();
+    page.end_line(spread);
     page.text
 }
 
@@ -50,13 +50,9 @@ pub(super) fn text<'a>(chunks: impl Iterator<Item = &'a Chunk>) -> String {
 #[derive(Default)]
 struct Page<'a> {
     text: String,
-    /// Where the line begins.
-    line: usize,
-    /// What was drawn before the start of the line, from right to left.
-    left: Vec<&'a str>,
-    /// The outermost chunks of the line.
-    first: Option<&'a Chunk>,
-    last: Option<&'a Chunk>,
+    /// The line in the order in which it was drawn: each segment is left of those before it, and only
+    /// a line that runs from right to left has more than one.
+    segments: Vec<Segment<'a>>,
     /// Whether any of the line runs from right to left.
     turned: bool,
     /// Small text above the line, told after it, and its last chunk.
@@ -64,48 +60,86 @@ struct Page<'a> {
     reading: Option<&'a Chunk>,
 }
 
+/// A part of a line that was drawn from left to right.
+struct Segment<'a> {
+    /// Where its text begins.
+    start: usize,
+    first: &'a Chunk,
+    last: &'a Chunk,
+}
+
 impl<'a> Page<'a> {
     fn add(&mut self, chunk: &'a Chunk, spread: f64) {
         let turned = bidi::is_any_right_to_left(&chunk.text);
-        if let (Some(first), Some(last)) = (self.first, self.last) {
-            if (turned || self.turned) && is_left_of(first, last, chunk) {
-                if gap(chunk, first, spread) == Gap::Space {
-                    self.left.push(" ");
-                }
-                self.left.push(&chunk.text);
-                self.first = Some(chunk);
+        let mut goes_on = false;
+        if let Some(segment) = self.segments.last() {
+            let last = segment.last;
+            if (turned || self.turned) && is_left_of(segment.first, chunk) {
                 self.turned = true;
-                return;
-            }
-            match gap(last, chunk, spread) {
-                Gap::Line if is_reading(last, chunk) => return self.read(chunk, spread),
-                Gap::None => {}
-                Gap::Space => {
-                    if !self.text.ends_with(char::is_whitespace)
-                        && !chunk.text.starts_with(char::is_whitespace)
-                    {
-                        self.text.push(' ');
+            } else {
+                match gap(last, chunk, spread) {
+                    Gap::Line if is_reading(last, chunk) => return self.read(chunk, spread),
+                    Gap::Line => self.next_line(spread),
+                    Gap::Space => {
+                        if !self.text.ends_with(char::is_whitespace)
+                            && !chunk.text.starts_with(char::is_whitespace)
+                        {
+                            self.text.push(' ');
+                        }
+                        goes_on = true;
                     }
-                }
-                Gap::Line => {
-                    self.end_line();
-                    // A word that was broken for the line.
-                    let broken = self.text.ends_with('\u{ad}');
-                    self.text.truncate(self.text.trim_end_matches(' ').len());
-                    if broken {
-                        self.text.pop();
-                    } else {
-                        self.text.push('\n');
-                    }
-                    self.line = self.text.len();
-                    self.first = None;
+                    Gap::None => goes_on = true,
                 }
             }
         }
+        let start = self.text.len();
         self.text.push_str(&chunk.text);
-        self.first.get_or_insert(chunk);
-        self.last = Some(chunk);
+        match self.segments.last_mut().filter(|_| goes_on) {
+            Some(segment) => segment.last = chunk,
+            None => self.segments.push(Segment { start, first: chunk, last: chunk }),
+        }
         self.turned |= turned;
+    }
+
+    fn next_line(&mut self, spread: f64) {
+        self.end_line(spread);
+        // A word that was broken for the line.
+        let broken = self.text.ends_with('\u{ad}');
+        self.text.truncate(self.text.trim_end_matches(' ').len());
+        if broken {
+            self.text.pop();
+        } else {
+            self.text.push('\n');
+        }
+    }
+
+    /// Puts the line in the order in which it is read.
+    fn end_line(&mut self, spread: f64) {
+        let segments = std::mem::take(&mut self.segments);
+        if std::mem::take(&mut self.turned)
+            && let Some(first) = segments.first()
+        {
+            let drawn = self.text.split_off(first.start);
+            let (mut line, mut end) = (String::with_capacity(drawn.len()), drawn.len());
+            let mut before: Option<&Segment<'_>> = None;
+            for segment in segments.iter().rev() {
+                let start = segment.start.saturating_sub(first.start);
+                let part = drawn.get(start..end).unwrap_or_default();
+                let far = before
+                    .is_some_and(|before| gap(before.last, segment.first, spread) == Gap::Space);
+                if far
+                    && !line.ends_with(char::is_whitespace)
+                    && !part.starts_with(char::is_whitespace)
+                {
+                    line.push(' ');
+                }
+                line.push_str(part);
+                (before, end) = (Some(segment), start);
+            }
+            self.text.push_str(&bidi::reordered(&line));
+        }
+        self.reading = None;
+        self.text.push_str(&std::mem::take(&mut self.readings));
     }
 
     /// Adds small text above the line, which the line goes on below.
@@ -115,17 +149,6 @@ impl<'a> Page<'a> {
         }
         self.readings.push_str(&chunk.text);
         self.reading = Some(chunk);
-    }
-
-    /// Puts the line in the order in which it is read.
-    fn end_line(&mut self) {
-        self.reading = None;
-        if std::mem::take(&mut self.turned) {
-            let right = self.text.split_off(self.line);
-            let line: String = self.left.drain(..).rev().chain([right.as_str()]).collect();
-            self.text.push_str(&bidi::reordered(&line));
-        }
-        self.text.push_str(&std::mem::take(&mut self.readings));
     }
 }
 
@@ -140,11 +163,12 @@ fn is_reading(last: &Chunk, chunk: &Chunk) -> bool {
 
 /// Whether a chunk continues a line at its left end, as words of Hebrew and Arabic that are drawn in
 /// reading order do.
-fn is_left_of(first: &Chunk, last: &Chunk, chunk: &Chunk) -> bool {
-    let (ahead, _) = distance(last, chunk);
+fn is_left_of(first: &Chunk, chunk: &Chunk) -> bool {
     let (back, aside) = distance(chunk, first);
     let along = chunk.along.0 * first.along.0 + chunk.along.1 * first.along.1;
-    along >= 0.9 && aside.abs() <= 0.6 && back > -0.5 && back < 2.0 && back.abs() < ahead.abs()
+    let (dx, dy) = (first.start.0 - chunk.start.0, first.start.1 - chunk.start.1);
+    let starts_before = dx * first.along.0 + dy * first.along.1 > first.size * 0.05;
+    along >= 0.9 && aside.abs() <= 0.6 && back > -0.5 && starts_before
 }
 
 /// What is between two chunks.

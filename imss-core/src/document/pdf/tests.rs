@@ -131,6 +131,24 @@ fn text_is_in_reading_order() {
         ),
         ("character collection", "BT /F3 12 Tf 50 700 Td <034b> Tj ET", "あ"),
         (
+            "scattered",
+            "BT /F1 10 Tf 1 0 0 1 66 700 Tm (d) Tj 1 0 0 1 50 700 Tm (w) Tj 1 0 0 1 61.6 700 Tm (l) Tj \
+             1 0 0 1 57 700 Tm (or) Tj 1 0 0 1 50 720 Tm (H) Tj 1 0 0 1 63 720 Tm (l) Tj \
+             1 0 0 1 57.2 720 Tm (e) Tj 1 0 0 1 65.5 720 Tm (lo) Tj ET",
+            "Hello\nworld",
+        ),
+    ];
+    for (name, content, expected) in cases {
+        let found = read(file(content, "", "", ""));
+        let shown = found.texts(TextKind::Shown);
+        assert_eq!(shown, expected, "{name}");
+    }
+}
+
+#[test]
+fn hebrew_is_in_reading_order() {
+    let cases = [
+        (
             "Hebrew",
             "BT /F4 12 Tf 50 700 Td <0031003200200022> Tj <05dd05d505dc05e9> Tj ET",
             "שלום\" 12",
@@ -147,22 +165,19 @@ fn text_is_in_reading_order() {
             "שלום\nוע",
         ),
         (
+            "Hebrew around words drawn from the left, letter by letter",
+            "BT /F4 10 Tf 200 700 Td <05d105d0> Tj -40 0 Td <00610062> Tj -60 0 Td <05d3> Tj \
+             10 0 Td <05d2> Tj ET",
+            "אב ab גד",
+        ),
+        (
             "a Hebrew replacement text",
             "BT /F4 12 Tf 50 700 Td /Span <</ActualText<feff05e905dc05d505dd>>> BDC <002a> Tj EMC ET",
             "שלום",
         ),
-        (
-            "scattered",
-            "BT /F1 10 Tf 1 0 0 1 66 700 Tm (d) Tj 1 0 0 1 50 700 Tm (w) Tj 1 0 0 1 61.6 700 Tm (l) Tj \
-             1 0 0 1 57 700 Tm (or) Tj 1 0 0 1 50 720 Tm (H) Tj 1 0 0 1 63 720 Tm (l) Tj \
-             1 0 0 1 57.2 720 Tm (e) Tj 1 0 0 1 65.5 720 Tm (lo) Tj ET",
-            "Hello\nworld",
-        ),
     ];
     for (name, content, expected) in cases {
-        let found = read(file(content, "", "", ""));
-        let shown = found.texts(TextKind::Shown);
-        assert_eq!(shown, expected, "{name}");
+        assert_eq!(read(file(content, "", "", "")).texts(TextKind::Shown), expected, "{name}");
     }
 }
 
