@@ -221,16 +221,20 @@ pub(crate) fn decode<'a>(
     Ok(text)
 }
 
-/// Whether `head`, the start of a file, can be XML and holds one of `words`, in any width of letter.
-pub(crate) fn is_xml_with(head: &[u8], words: &[&[u8]]) -> bool {
-    if !is_xml(head) {
-        return false;
-    }
-    let narrow: Cow<'_, [u8]> = match memchr::memchr(0, head) {
-        Some(_) => head.iter().copied().filter(|&octet| octet != 0).collect(),
-        None => head.into(),
+/// Whether `content` can be XML and holds one of `words`, in octets or in UTF-16. All of it is looked
+/// at: a comment before the first element may be as long as it likes.
+pub(crate) fn is_xml_with(content: &[u8], words: &[&[u8]]) -> bool {
+    let wide = matches!(content, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..]);
+    let holds = |word: &&[u8]| {
+        let mut word = word.to_vec();
+        if wide {
+            // Without the outer half of one end it is the same in either order.
+            word = word.iter().flat_map(|&octet| [octet, 0]).collect();
+            word.pop();
+        }
+        memchr::memmem::find(content, &word).is_some()
     };
-    words.iter().any(|word| memchr::memmem::find(&narrow, word).is_some())
+    is_xml(content) && words.iter().any(holds)
 }
 
 /// Whether `content` can be XML: the first thing in it is a `<`.
@@ -239,8 +243,7 @@ pub(crate) fn is_xml(content: &[u8]) -> bool {
         [0xff, 0xfe, rest @ ..] | [0xfe, 0xff, rest @ ..] | [0xef, 0xbb, 0xbf, rest @ ..] => rest,
         _ => content,
     };
-    let first = content.iter().take(1_000).find(|octet| !matches!(octet, 0 | 9 | 10 | 13 | 32));
-    first == Some(&b'<')
+    content.iter().find(|octet| !matches!(octet, 0 | 9 | 10 | 13 | 32)) == Some(&b'<')
 }
 
 /// The local name of the first element, with its prefix apart.
@@ -376,6 +379,26 @@ mod tests {
             let (seen, result) = tokens(&content);
             assert_eq!(seen, expected, "{name}");
             assert_eq!(result, Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn vocabularies_are_found_anywhere() {
+        let wide = |text: &str, order: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(order).collect()
+        };
+        let long = format!("{}<!--{}--><a xmlns='urn:v'/>", " ".repeat(2_000), "x".repeat(1 << 20));
+        let cases: [(&str, Vec<u8>, bool); 7] = [
+            ("at the start", b"<a xmlns='urn:v'/>".to_vec(), true),
+            ("behind a long comment", long.clone().into(), true),
+            ("behind a mark", [b"\xef\xbb\xbf", long.as_bytes()].concat(), true),
+            ("UTF-16, little end first", wide(&long, u16::to_le_bytes), true),
+            ("UTF-16, big end first", wide(&long, u16::to_be_bytes), true),
+            ("another", b"<a xmlns='urn:w'/>".to_vec(), false),
+            ("no XML", b"a <a xmlns='urn:v'/>".to_vec(), false),
+        ];
+        for (name, content, expected) in cases {
+            assert_eq!(is_xml_with(&content, &[b"urn:x", b"urn:v"]), expected, "{name}");
         }
     }
 

@@ -117,15 +117,26 @@ fn name(window: &[u8], at: usize, length: usize, start: usize) -> Option<&[u8]> 
     window.get(start..start.checked_add(length)?)
 }
 
-/// What an OLE compound file holds, by the stream names in the first sectors of its directory
-/// ([MS-CFB] 2.6).
+/// What an OLE compound file holds, by the names in the first sectors of its directory
+/// ([MS-CFB] 2.6): those that the root holds count before those of what is embedded.
 pub(super) fn ole(content: &[u8]) -> FileType {
     // Names are compared without case ([MS-CFB] 2.6.4).
-    let directory = directory(content).unwrap_or_default().to_ascii_lowercase();
+    let directory = directory(content).to_ascii_lowercase();
+    let found = kind_of(&root_names(&directory)).or_else(|| kind_of(&directory));
+    let found = found.or_else(|| kind_of(&in_a_row(content)?.to_ascii_lowercase()));
+    // Windows Installer: its class identifiers, or names in its packing of letters, from U+4840.
+    let classes = [b"\x84\x10\x0c\0\0\0\0\0\xc0", b"\x86\x10\x0c\0\0\0\0\0\xc0"];
+    let is_installer = classes.iter().any(|class| memmem::find(&directory, *class).is_some())
+        || directory.chunks(128).any(|entry| entry.starts_with(b"@h"));
+    known(if is_installer { "msi" } else { found.unwrap_or("ole") })
+}
+
+/// The kind of document that has one of some names, in lower case.
+fn kind_of(names: &[u8]) -> Option<&'static str> {
     let holds = |name: &str| {
         let name = name.to_ascii_lowercase();
         let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        memmem::find(&directory, &wide).is_some()
+        memmem::find(names, &wide).is_some()
     };
     let streams = [
         ("EncryptedPackage", "encrypted-office"),
@@ -149,18 +160,59 @@ pub(super) fn ole(content: &[u8]) -> FileType {
         ("   Pro", "mpp"),
         ("Book\0", "xls"),
     ];
-    let found = streams.iter().find(|(name, _)| holds(name)).map(|(_, id)| *id);
-    // Windows Installer: its class identifiers, or names in its packing of letters, from U+4840.
-    let classes = [b"\x84\x10\x0c\0\0\0\0\0\xc0", b"\x86\x10\x0c\0\0\0\0\0\xc0"];
-    let is_installer = classes.iter().any(|class| memmem::find(&directory, *class).is_some())
-        || directory.chunks(128).any(|entry| entry.starts_with(b"@h"));
-    known(if is_installer { "msi" } else { found.unwrap_or("ole") })
+    streams.iter().find(|(name, _)| holds(name)).map(|(_, id)| *id)
 }
 
-fn directory(content: &[u8]) -> Option<&[u8]> {
+/// The names of what the root storage holds: the tree that starts at its child ([MS-CFB] 2.6.4).
+fn root_names(directory: &[u8]) -> Vec<u8> {
+    let entries: Vec<&[u8]> = directory.chunks_exact(128).collect();
+    let entry = |number: Option<u32>| entries.get(usize::try_from(number?).ok()?).copied();
+    let mut stack: Vec<&[u8]> =
+        entry(Some(0)).and_then(|root| entry(u32_at(root, 76))).into_iter().collect();
+    let mut names = Vec::new();
+    // A tree that loops ends with as many steps as there are entries.
+    for _ in 0..entries.len() {
+        let Some(found) = stack.pop() else { break };
+        names.extend_from_slice(found.get(..64).unwrap_or_default());
+        names.extend([0, 0]);
+        stack.extend([68, 72].into_iter().filter_map(|at| entry(u32_at(found, at))));
+    }
+    names
+}
+
+/// The start of the directory, sector by sector ([MS-CFB] 2.3).
+fn directory(content: &[u8]) -> Vec<u8> {
+    let mut directory = Vec::new();
+    let mut next = u32_at(content, 48);
+    while let Some(number) = next.filter(|_| directory.len() < WINDOW) {
+        let Some(sector) = sector(content, number) else { break };
+        directory.extend_from_slice(sector);
+        let place = usize::try_from(number).ok();
+        let after = place.and_then(|place| {
+            let in_one = sector.len() / 4;
+            let table = place.checked_div(in_one).filter(|&table| table < 109)?;
+            let table = self::sector(content, u32_at(content, 76_usize.checked_add(table * 4)?)?)?;
+            u32_at(table, (place % in_one).checked_mul(4)?)
+        });
+        // Where the table cannot be read, sectors are most often in a row.
+        next = after.or(number.checked_add(1)).filter(|&next| next < 0xffff_fffa);
+    }
+    directory
+}
+
+/// One whole sector.
+fn sector(content: &[u8], number: u32) -> Option<&[u8]> {
     let shift = u16_at(content, 30).filter(|shift| (7..=20).contains(shift))?;
-    let sector = usize::try_from(u32_at(content, 48)?).ok()?;
-    let start = sector.checked_add(1)?.checked_mul(1_usize << shift)?;
+    let size = 1_usize << shift;
+    let start = usize::try_from(number).ok()?.checked_add(1)?.checked_mul(size)?;
+    let rest = content.get(start..)?;
+    rest.get(..size.min(rest.len())).filter(|sector| !sector.is_empty())
+}
+
+/// What follows the first sector of the directory, for files whose tables are damaged.
+fn in_a_row(content: &[u8]) -> Option<&[u8]> {
+    let first = sector(content, u32_at(content, 48)?)?;
+    let start = first.as_ptr().addr().checked_sub(content.as_ptr().addr())?;
     let rest = content.get(start..)?;
     rest.get(..WINDOW.min(rest.len()))
 }

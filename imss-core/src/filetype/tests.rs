@@ -45,6 +45,32 @@ fn ole(stream: &str) -> Vec<u8> {
     content
 }
 
+/// A file whose root holds `stream` and a storage, and the storage `embedded`. The directory is in
+/// two sectors that are not in a row.
+fn ole_with(stream: &str, embedded: &str) -> Vec<u8> {
+    let mut content = ole("");
+    content.resize(512 * 5, 0);
+    // The table is sector 1, the directory sectors 0 and 3.
+    content[76] = 1;
+    content[1024..1028].copy_from_slice(&3_u32.to_le_bytes());
+    content[1036..1040].copy_from_slice(&0xffff_fffe_u32.to_le_bytes());
+    // Entry, its name, what is before and after it in its tree, what it holds.
+    let entries = [
+        (512, "Root Entry", -1, -1, 1),
+        (640, "MBD0", -1, 4, 2),
+        (768, embedded, -1, -1, -1),
+        (2048, stream, -1, -1, -1_i32),
+    ];
+    for (at, name, before, after, child) in entries {
+        let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        content[at..at + name.len()].copy_from_slice(&name);
+        for (place, number) in [(68, before), (72, after), (76, child)] {
+            content[at + place..at + place + 4].copy_from_slice(&number.to_le_bytes());
+        }
+    }
+    content
+}
+
 #[test]
 fn binary_types() {
     let cases: Vec<(&str, Vec<u8>)> = vec![
@@ -70,6 +96,9 @@ fn binary_types() {
         ("doc", ole("WordDocument")),
         ("xls", ole("Workbook")),
         ("msg", ole("__properties_version1.0")),
+        ("xls", ole_with("Workbook", "WordDocument")),
+        ("doc", ole_with("WordDocument", "__properties_version1.0")),
+        ("doc", ole_with("Unknown", "WordDocument")),
         ("msi", ole("\u{4840}\u{3f7f}")),
         ("ole", ole("Unknown")),
         ("pdf", b"%PDF-1.7".to_vec()),

@@ -53,6 +53,9 @@ pub(super) struct Fib {
     pub(super) formats: Option<Range<usize>>,
     /// Where the associated strings are.
     pub(super) strings: Option<Range<usize>>,
+    /// Where the authors of comments and of changes are.
+    pub(super) commenters: Option<Range<usize>>,
+    pub(super) revisers: Option<Range<usize>>,
 }
 
 impl Fib {
@@ -93,6 +96,8 @@ impl Fib {
             regions: regions.collect(),
             formats: range(if is_old { 0xb8 } else { 0xfa }),
             strings: if is_old { None } else { range(0x19a) },
+            commenters: if is_old { None } else { range(0x1ba) },
+            revisers: if is_old { None } else { range(0x232) },
         };
         let clx = range(if is_old { 0x160 } else { 0x1a2 }).and_then(|range| table.get(range));
         let found = clx.map(|clx| pieces(clx, main.len(), is_old));

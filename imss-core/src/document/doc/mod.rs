@@ -118,6 +118,7 @@ fn document(
     let marks = format::hidden(&fib, &main_stream, table, budget)?;
     let mut writer = Writer::new(&fib, &main_stream, marks, out);
     writer.write(budget)?;
+    authors(&fib, table, out);
     if fib.regions.iter().any(|(_, count)| *count > 0) && fib.pieces.is_empty() {
         return Err(malformed("no text where it should be"));
     }
@@ -157,6 +158,24 @@ fn template(fib: &Fib, table: &[u8], out: &mut dyn FnMut(Piece)) {
             }
         }
         at = at + 2 + letters * 2;
+    }
+}
+
+/// Who wrote comments ([MS-DOC] 2.9.102) and changed text (2.9.301): strings after their counts.
+fn authors(fib: &Fib, table: &[u8], out: &mut dyn FnMut(Piece)) {
+    // The list of those who changed text has a header, and starts with somebody unknown.
+    let lists = [(&fib.commenters, TextKind::Comment, 0), (&fib.revisers, TextKind::Revision, 6)];
+    for (range, kind, mut at) in lists {
+        let list = range.clone().and_then(|range| table.get(range)).unwrap_or_default();
+        while let Some(letters) = u16_at(list, at).map(usize::from) {
+            let name = list.get(at + 2..(at + 2 + letters * 2).min(list.len())).unwrap_or_default();
+            let units = name.chunks_exact(2).filter_map(|pair| u16_at(pair, 0));
+            let text = String::from_utf16_lossy(&units.collect::<Vec<_>>());
+            if !matches!(text.trim(), "" | "Unknown") {
+                out(Piece::Text { kind, text });
+            }
+            at = at + 2 + letters * 2;
+        }
     }
 }
 

@@ -47,6 +47,26 @@ fn pieces_are_joined_in_order() {
 }
 
 #[test]
+fn authors_are_told() {
+    let string = |text: &str| {
+        let units: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        [&(text.encode_utf16().count() as u16).to_le_bytes()[..], &units].concat()
+    };
+    let commenters = [string("Ann"), string("山田")].concat();
+    let revisers = [vec![0xff, 0xff, 2, 0, 0, 0], string("Unknown"), string("Bob")].concat();
+    let mut main = vec![0; 5000];
+    main[..4].copy_from_slice(b"\xec\xa5\xc1\0");
+    main[0x1be..0x1c2].copy_from_slice(&(commenters.len() as u32).to_le_bytes());
+    main[0x232..0x236].copy_from_slice(&(commenters.len() as u32).to_le_bytes());
+    main[0x236..0x23a].copy_from_slice(&(revisers.len() as u32).to_le_bytes());
+    let table = [commenters, revisers].concat();
+    let found = extract(&Doc, compound(&[("WordDocument", &main), ("0Table", &table)], &[]));
+    let expected =
+        [(TextKind::Comment, "Ann"), (TextKind::Comment, "山田"), (TextKind::Revision, "Bob")];
+    assert_eq!(lines(&found), expected);
+}
+
+#[test]
 fn fields_are_told_apart() {
     let text = "see \u{13} HYPERLINK \"http://a.test\" \u{14}here\u{15}\r\u{13} DDEAUTO c:\\\\x.exe \"/k\" \u{15}";
     let found = extract(&Doc, document(&[(text, false)], 0));
@@ -57,6 +77,13 @@ fn fields_are_told_apart() {
     let nested = "\u{13} DDEAUTO \u{13} QUOTE 99 109 100 \u{15} /k\u{15}";
     let found = extract(&Doc, document(&[(nested, false)], 0));
     assert_eq!(found.active[0].detail, "QUOTE 99 109 100 cmd /k");
+}
+
+#[test]
+fn readings_do_not_break_words() {
+    let text = "前\u{13} EQ \\o\\ad(\\s\\up 9(かんじ),漢字)\u{15}後";
+    let found = extract(&Doc, document(&[(text, true)], 0));
+    assert_eq!(found.text(TextKind::Shown), "前漢字後");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::fib::{Fib, Region, TextPiece};
 use super::format::Marks;
 use super::{field, kind};
 use crate::archive::le::u16_at;
-use crate::document::{Piece, TextKind, codepage};
+use crate::document::{Piece, TextKind, codepage, ruby};
 use crate::limits::{Budget, Limit};
 
 /// Fields open at once; deeper ones are read as text.
@@ -163,7 +163,11 @@ impl<'a> Writer<'a> {
             }
             '\u{15}' => {
                 if let Some(field) = self.fields.pop() {
+                    let base = ruby::base(&field.instruction);
                     self.end_field(field);
+                    for letter in base.iter().flat_map(|base| base.chars()) {
+                        self.text(letter, kind);
+                    }
                 }
             }
             '\r' | '\u{7}' | '\u{b}' | '\u{c}' | '\u{e}' => {

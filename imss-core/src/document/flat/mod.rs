@@ -21,9 +21,7 @@ use crate::archive::{Member, Source, UnpackError};
 use crate::filetype::FileType;
 use crate::limits::{Budget, Limit};
 
-/// Octets in which a document says what it is.
-const HEAD: usize = 64 << 10;
-/// What it says: the namespaces of the vocabularies.
+/// What a document says that it is: the namespaces of the vocabularies.
 const NAMES: [&[u8]; 3] = [
     b"schemas.microsoft.com/office/2006/xmlPackage",
     b"schemas.microsoft.com/office/word/2003/",
@@ -42,8 +40,7 @@ impl Extractor for Flat {
         if active_mime::is_it(content) {
             return true;
         }
-        let head = content.get(..HEAD.min(content.len())).unwrap_or_default();
-        xml::is_xml_with(head, &NAMES)
+        xml::is_xml_with(content, &NAMES)
     }
 
     fn extract(

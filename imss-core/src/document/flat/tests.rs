@@ -83,6 +83,8 @@ fn excel_2003() {
     assert_eq!(found.text(TextKind::Comment), "note");
     assert_eq!(found.text(TextKind::Formula), "1+1");
     assert_eq!(found.active(), []);
+    let late = format!("<!--{}-->{}", "x".repeat(100_000), book("", "SheetVisible"));
+    assert_eq!(read(&late).text(TextKind::Shown), "S\na\t2", "behind a long comment");
     let found = read(&book("cmd|/c calc", "SheetHidden"));
     assert_eq!(found.text(TextKind::Hidden), "S\na\t2");
     assert_eq!(found.active(), [(ActiveKind::Dde, "cmd|/c calc")]);

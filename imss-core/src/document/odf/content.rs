@@ -26,6 +26,8 @@ pub(super) fn read(text: &str, sink: &mut Sink<'_, '_>) -> Result<(), Limit> {
         links: Vec::new(),
         row: None,
         data: None,
+        author: None,
+        in_sheets: false,
     };
     let mut xml = Xml::new(text);
     while let Some(token) = xml.token(sink.budget)? {
@@ -97,6 +99,10 @@ struct Body {
     row: Option<Line>,
     /// Base64 of an embedded file.
     data: Option<String>,
+    /// Who wrote a comment or a change.
+    author: Option<String>,
+    /// Tables are sheets, whose names are shown.
+    in_sheets: bool,
 }
 
 impl Body {
@@ -121,6 +127,14 @@ impl Body {
             }
             "binary-data" => self.data = Some(String::new()),
             "table-row" if self.row.is_none() => self.row = Some(Line::default()),
+            "spreadsheet" => self.in_sheets = true,
+            "table" if self.in_sheets => {
+                sink.text(self.kind(), &tag.attr("name").unwrap_or_default());
+            }
+            "creator" => self.author = Some(String::new()),
+            "help-message" | "error-message" => {
+                sink.text(TextKind::Comment, &tag.attr("title").unwrap_or_default());
+            }
             _ => {}
         }
         object(tag, sink);
@@ -141,8 +155,10 @@ impl Body {
             }
             // What stands for a picture where it cannot be shown.
             "title" | "desc" if tag.prefix() == "svg" => Frame::Kind(TextKind::Hidden),
-            "annotation" | "notes" => Frame::Kind(TextKind::Comment),
-            "tracked-changes" | "deletion" => Frame::Kind(TextKind::Revision),
+            "annotation" | "notes" | "help-message" | "error-message" => {
+                Frame::Kind(TextKind::Comment)
+            }
+            "tracked-changes" | "deletion" | "change-info" => Frame::Kind(TextKind::Revision),
             "hidden-text" | "hidden-paragraph" => {
                 let text = tag.attr("string-value").unwrap_or_default();
                 sink.text(TextKind::Hidden, &text);
@@ -170,6 +186,9 @@ impl Body {
     fn text(&mut self, text: &str) {
         if let Some(data) = &mut self.data {
             return data.push_str(text);
+        }
+        if let Some(author) = &mut self.author {
+            return author.push_str(text);
         }
         // Between paragraphs there is only white space.
         if self.lines.len() > 1 {
@@ -210,6 +229,13 @@ impl Body {
                     }
                 }
             }
+            "creator" => {
+                let author = self.author.take().unwrap_or_default();
+                if !self.frames.contains(&Frame::Muted) {
+                    sink.text(self.kind(), &author);
+                }
+            }
+            "spreadsheet" => self.in_sheets = false,
             "a" => {
                 if let Some((target, label)) = self.links.pop() {
                     self.link(&target, &label, sink);
@@ -277,6 +303,13 @@ fn object(tag: &Tag<'_>, sink: &mut Sink<'_, '_>) {
         "database-row-source" | "database-table" => {
             sink.active(ActiveKind::RemoteContent, &format!("query {}", attr("database-name")));
         }
+        "named-range" | "named-expression" => {
+            let (name, range) = (attr("name"), attr("cell-range-address"));
+            let value = if range.is_empty() { attr("expression") } else { range };
+            sink.text(TextKind::Formula, &format!("{name}={value}"));
+            formula::report(&value, sink);
+        }
+        "content-validation" => sink.text(TextKind::Formula, &attr("condition")),
         "user-field-decl" | "variable-set" => {
             sink.text(TextKind::Hidden, &attr("string-value"));
         }

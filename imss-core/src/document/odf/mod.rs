@@ -20,9 +20,6 @@ use crate::filetype::FileType;
 use crate::finding::GapReason;
 use crate::limits::{Budget, Limit};
 
-/// Octets in which a flat document says what it is.
-const HEAD: usize = 16 << 10;
-
 /// OpenDocument.
 pub(super) struct Odf;
 
@@ -33,8 +30,7 @@ impl Extractor for Odf {
 
     fn recognises(&self, content: &[u8], detected: &FileType, members: &[Member]) -> bool {
         if members.is_empty() {
-            let head = content.get(..HEAD.min(content.len())).unwrap_or_default();
-            return xml::is_xml_with(head, &[b"opendocument:xmlns:office"]);
+            return xml::is_xml_with(content, &[b"opendocument:xmlns:office"]);
         }
         let has = |wanted: &str| {
             members.iter().flat_map(|member| &member.names).any(|name| name == wanted)

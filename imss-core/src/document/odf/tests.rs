@@ -41,6 +41,17 @@ fn how_text_is_met() {
             TextKind::Comment,
         ),
         (
+            "who wrote a note",
+            "<text:p><office:annotation><dc:creator>a</dc:creator></office:annotation></text:p>",
+            TextKind::Comment,
+        ),
+        (
+            "who changed",
+            "<text:tracked-changes><text:insertion><office:change-info><dc:creator>a</dc:creator>\
+             </office:change-info></text:insertion></text:tracked-changes>",
+            TextKind::Revision,
+        ),
+        (
             "deleted",
             "<text:tracked-changes><text:deletion><text:p>a</text:p></text:deletion></text:tracked-changes>",
             TextKind::Revision,
@@ -69,6 +80,21 @@ fn sheets() {
     };
     let found = document(styles, &table("x"));
     assert_eq!(found.text(TextKind::Shown), "a\tb");
+    let book = |rest: &str, style: &str| {
+        let body = format!("<office:spreadsheet>{rest}{}</office:spreadsheet>", table(style));
+        document(styles, &body)
+    };
+    assert_eq!(book("", "x").text(TextKind::Shown), "S\na\tb", "names of sheets are shown");
+    assert_eq!(book("", "T").text(TextKind::Hidden), "S\na\tb");
+    let rest = "<table:content-validations><table:content-validation table:condition='cell-content()&gt;1'>\
+        <table:help-message table:title='h'><text:p>help</text:p></table:help-message>\
+        <table:error-message table:title='e'><text:p>wrong</text:p></table:error-message>\
+        </table:content-validation></table:content-validations><table:named-expressions>\
+        <table:named-range table:name='N' table:cell-range-address='$S.$A$1'/><table:named-expression \
+        table:name='E' table:expression='1+1'/></table:named-expressions>";
+    let rich = book(rest, "x");
+    assert_eq!(rich.text(TextKind::Comment), "h\nhelp\ne\nwrong");
+    assert_eq!(rich.text(TextKind::Formula), "cell-content()>1\nN=$S.$A$1\nE=1+1\nof:=[.A1]");
     assert_eq!(found.text(TextKind::Formula), "of:=[.A1]");
     let found = document(styles, &table("T"));
     assert_eq!(found.text(TextKind::Hidden), "a\tb");
@@ -161,4 +187,7 @@ fn flat_files() {
     let found = crate::document::harness::single(&Odf, text.as_bytes());
     assert_eq!(found.text(TextKind::Shown), "a");
     assert_eq!(found.inside(), ["M.bas:Sub A"]);
+    let late = format!("<?xml version='1.0'?><!--{}-->{text}", "x".repeat(100_000));
+    let found = crate::document::harness::single(&Odf, late.as_bytes());
+    assert_eq!(found.text(TextKind::Shown), "a", "behind a long comment");
 }

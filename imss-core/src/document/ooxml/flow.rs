@@ -4,6 +4,8 @@
 //! fields, links and objects. One pass; elements are known by their local names, which these
 //! languages use alike (`p`, `r`, `t`).
 
+use std::collections::HashSet;
+
 use super::field;
 use super::paragraph::{Paragraph, Run};
 use super::rels::Relations;
@@ -11,7 +13,7 @@ use super::styles::Styles;
 use crate::archive::UnpackError;
 use crate::document::sink::Sink;
 use crate::document::xml::{Tag, Token, Xml};
-use crate::document::{ActiveKind, TextKind};
+use crate::document::{ActiveKind, TextKind, ruby};
 
 /// Fields inside each other.
 const MAX_FIELDS: usize = 64;
@@ -21,6 +23,9 @@ const MAX_LABEL: usize = 4 << 10;
 const NESTED: &str = "fields and links inside 64 others";
 /// Octets of a field's instruction.
 const MAX_INSTRUCTION: usize = 64 << 10;
+
+/// Authors of comments and changes that are kept.
+const MAX_AUTHORS: usize = 1_000;
 
 /// How a part is read.
 #[derive(Clone, Copy)]
@@ -57,6 +62,7 @@ pub(crate) fn read(
         cells: Vec::new(),
         textbox: 0,
         reading: Reading::Nothing,
+        authors: HashSet::new(),
     };
     let mut xml = Xml::new(text);
     while let Some(token) = xml.token(sink.budget)? {
@@ -130,13 +136,16 @@ struct Flow<'a> {
     cells: Vec<bool>,
     textbox: usize,
     reading: Reading,
+    /// Those who were named.
+    authors: HashSet<String>,
 }
 
 impl Flow<'_> {
     fn start(&mut self, tag: &Tag<'_>, sink: &mut Sink<'_, '_>) {
         match tag.local() {
             "t" => self.reading = Reading::Text,
-            "text" if tag.prefix() != "v" => {
+            // The text of a comment on a slide, and who wrote those of a sheet.
+            "text" | "author" if tag.prefix() != "v" => {
                 self.reading = Reading::Text;
                 self.paragraphs.push(Paragraph::default());
             }
@@ -152,7 +161,10 @@ impl Flow<'_> {
             "sym" => self.symbol(tag),
             "tbl" => self.table = self.table.saturating_add(1),
             "tc" => self.cells.push(false),
-            "moveFrom" | "del" => self.deleted = self.deleted.saturating_add(1),
+            "comment" | "cmAuthor" | "ins" | "del" | "moveFrom" | "moveTo" => {
+                self.author(tag, sink)
+            }
+            "rPrChange" | "pPrChange" => self.author(tag, sink),
             "rt" | "rPh" => self.phonetic = self.phonetic.saturating_add(1),
             "AlternateContent" => {
                 self.choices.push(Choice { has_text: false, understood: true });
@@ -165,6 +177,24 @@ impl Flow<'_> {
             _ => self.property(tag),
         }
         self.object(tag, sink);
+    }
+
+    /// Who wrote a comment or changed text, told once for each part.
+    fn author(&mut self, tag: &Tag<'_>, sink: &mut Sink<'_, '_>) {
+        if matches!(tag.local(), "del" | "moveFrom") {
+            self.deleted = self.deleted.saturating_add(1);
+        }
+        let name = if tag.local() == "cmAuthor" { "name" } else { "author" };
+        let Some(author) = tag.attr(name).filter(|author| !author.is_empty()) else { return };
+        if self.authors.contains(author.as_ref()) {
+            return;
+        }
+        let is_comment = matches!(tag.local(), "comment" | "cmAuthor");
+        sink.text(if is_comment { TextKind::Comment } else { TextKind::Revision }, &author);
+        // Past them a name may be told twice.
+        if self.authors.len() < MAX_AUTHORS {
+            self.authors.insert(author.into_owned());
+        }
     }
 
     /// Properties of runs, paragraphs, cells and shapes.
@@ -272,7 +302,7 @@ impl Flow<'_> {
     fn end(&mut self, local: &str, sink: &mut Sink<'_, '_>) {
         match local {
             "t" | "delText" | "instrText" | "delInstrText" => self.reading = Reading::Nothing,
-            "text" => {
+            "text" | "author" => {
                 self.reading = Reading::Nothing;
                 self.end_paragraph(sink);
             }
@@ -444,7 +474,11 @@ impl Flow<'_> {
                 let value = field::value(&field.instruction, &field.result);
                 outer.is_cut |= !append(&mut outer.instruction, &value, MAX_INSTRUCTION);
             }
-            _ => {}
+            _ => {
+                if let Some(base) = ruby::base(&field.instruction) {
+                    self.put(&base, Reading::Text);
+                }
+            }
         }
         field::report(&field.instruction, &field.result, sink);
     }

@@ -141,6 +141,9 @@ impl<'a> Package<'a> {
             if name.ends_with("sharedstrings.bin") {
                 let result = xlsb::strings(content, &mut self.strings, sink);
                 sink.note(result)?;
+            } else if name.ends_with("/styles.bin") {
+                let result = xlsb::styles(content, &mut self.styles.formats, sink);
+                sink.note(result)?;
             }
         }
         Ok(())
@@ -152,7 +155,8 @@ impl<'a> Package<'a> {
             match part.root.as_str() {
                 "coreProperties" | "Properties" => props::read(&part.text, sink)?,
                 "workbook" => {
-                    let sheets = workbook::read(&part.text, sink)?;
+                    let sheets =
+                        workbook::read(&part.text, &mut self.styles.formats.first_day, sink)?;
                     let targets = targets(&self.relations, &part.name, sheets);
                     self.sheets.extend(targets);
                 }
@@ -180,7 +184,8 @@ impl<'a> Package<'a> {
                 let result = xlsb::external_link(content, sink);
                 sink.note(result)?;
             } else if name.ends_with("/workbook.bin") {
-                match xlsb::workbook(content, sink) {
+                let first_day = &mut self.styles.formats.first_day;
+                match xlsb::workbook(content, first_day, sink) {
                     Ok(sheets) => self.sheets.extend(targets(&self.relations, name, sheets)),
                     Err(error) => sink.note(Err(error))?,
                 }
@@ -250,7 +255,7 @@ impl<'a> Package<'a> {
             let Some(content) = unread.remove(target.as_str()) else { continue };
             let is_macro = target.contains("macrosheet") || macros.contains(target);
             let relations = self.relations.entry(target.clone()).or_default();
-            let shared = (&self.strings, relations);
+            let shared = (&self.strings, &self.styles.formats, relations);
             let result = xlsb::sheet(content, (sheet, is_macro), shared, sink);
             sink.note(result)?;
         }
@@ -298,7 +303,7 @@ fn rank(root: &str) -> Option<usize> {
         "endnotes" => 4,
         "wsDr" | "chartSpace" | "chart" | "userShapes" | "dataModel" | "xml" => 5,
         "notes" => 6,
-        "comments" | "cmLst" | "ThreadedComments" => 7,
+        "comments" | "cmLst" | "cmAuthorLst" | "ThreadedComments" => 7,
         "sldMaster" | "sldLayout" => 8,
         "glossaryDocument" | "settings" => 9,
         _ => return None,
@@ -309,9 +314,8 @@ fn rank(root: &str) -> Option<usize> {
 fn kind(root: &str, text: &str, is_unlisted: bool) -> TextKind {
     match root {
         // Building blocks are prompts ("Click or tap here") and what authors may insert.
-        "notes" | "comments" | "cmLst" | "ThreadedComments" | "glossaryDocument" => {
-            TextKind::Comment
-        }
+        "notes" | "comments" | "cmLst" | "cmAuthorLst" | "ThreadedComments"
+        | "glossaryDocument" => TextKind::Comment,
         "settings" => TextKind::Hidden,
         "sld" if is_unlisted || is_hidden_slide(text) => TextKind::Hidden,
         _ => TextKind::Shown,

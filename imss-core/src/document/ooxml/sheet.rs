@@ -183,10 +183,18 @@ impl Sheet<'_> {
         Ok(())
     }
 
+    /// The date that a cell shows for its number.
+    fn date(&self) -> Option<String> {
+        let is_number = matches!(self.cell.kind.as_str(), "" | "n");
+        let number = self.cell.value.trim().parse().ok().filter(|_| is_number)?;
+        self.context.styles.formats.shown(self.cell.style, number)
+    }
+
     fn finish_cell(&mut self, sink: &mut Sink<'_, '_>) -> Result<(), Limit> {
         let ranges = self.hidden_columns.len();
         sink.budget.charge_work(u64::try_from(ranges).unwrap_or(u64::MAX))?;
         let cell = &self.cell;
+        let date = self.date();
         let value = match cell.kind.as_str() {
             "s" => {
                 let number = cell.value.trim().parse().ok();
@@ -201,6 +209,7 @@ impl Sheet<'_> {
                 }
             }
             _ if cell.value.is_empty() => &cell.inline,
+            "" | "n" => date.as_deref().unwrap_or(&cell.value),
             _ => &cell.value,
         };
         let hidden = self.row.hidden

@@ -1,9 +1,11 @@
-//! Styles that hide text: of Word (ECMA-376 part 1, 17.7) and of Excel (18.8).
+//! Styles that hide text: of Word (ECMA-376 part 1, 17.7) and of Excel (18.8); those that show dates.
 //!
-//! In: a styles part. Out: the names, or numbers, of the styles whose text nobody sees.
+//! In: a styles part. Out: the names, or numbers, of the styles whose text nobody sees, and the
+//! number formats of cells.
 
 use std::collections::HashSet;
 
+use crate::document::serial::Formats;
 use crate::document::sink::Sink;
 use crate::document::xml::{Tag, Token, Xml};
 use crate::limits::Limit;
@@ -18,6 +20,8 @@ pub(crate) struct Styles {
     names: HashSet<String>,
     /// By the number that cells have.
     cells: Vec<bool>,
+    /// Number formats.
+    pub(super) formats: Formats,
 }
 
 impl Styles {
@@ -69,6 +73,7 @@ impl Styles {
             }
         }
         self.cells = book.cells;
+        self.formats = book.formats;
         sink.note(xml.finish())
     }
 }
@@ -81,6 +86,7 @@ struct Book {
     plain_fills: Vec<bool>,
     blank_formats: HashSet<String>,
     cells: Vec<bool>,
+    formats: Formats,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +106,8 @@ impl Book {
             (_, "cellXfs") => self.section = Section::Cells,
             (_, "numFmt") => {
                 let code = tag.attr("formatCode").unwrap_or_default();
+                let number = tag.attr("numFmtId").and_then(|id| id.parse().ok());
+                self.formats.define(number.unwrap_or(u32::MAX), &code);
                 if code.trim_matches('"') == ";;;" && self.blank_formats.len() < MAX_STYLES {
                     let id = tag.attr("numFmtId").unwrap_or_default();
                     self.blank_formats.insert(id.into_owned());
@@ -127,8 +135,9 @@ impl Book {
                 let white = number("fontId").and_then(|id: usize| self.white_fonts.get(id));
                 let plain = number("fillId")
                     .is_none_or(|id: usize| self.plain_fills.get(id).copied().unwrap_or(true));
-                let blank = tag.attr("numFmtId").unwrap_or_default();
-                let blank = self.blank_formats.contains(&*blank);
+                let format = tag.attr("numFmtId").unwrap_or_default();
+                self.formats.add_cell(format.parse().unwrap_or(u32::MAX));
+                let blank = self.blank_formats.contains(&*format);
                 self.cells.push(white == Some(&true) && plain || blank);
             }
             _ => {}

@@ -71,6 +71,47 @@ fn how_text_is_met() {
 }
 
 #[test]
+fn readings_do_not_break_words() {
+    let ruby = "<w:r><w:t>前</w:t></w:r><w:r><w:ruby><w:rubyPr><w:lid w:val='ja-JP'/></w:rubyPr><w:rt>\
+        <w:r><w:t>かんじ</w:t></w:r></w:rt><w:rubyBase><w:r><w:t>漢字</w:t></w:r></w:rubyBase>\
+        </w:ruby></w:r><w:r><w:t>後</w:t></w:r>";
+    assert_eq!(paragraph(ruby).text(TextKind::Shown), "前漢字後");
+    let field = "<w:r><w:t>前</w:t></w:r><w:r><w:fldChar w:fldCharType='begin'/></w:r><w:r><w:instrText> \
+        EQ \\o\\ad(\\s\\up 9(かんじ),漢字)</w:instrText></w:r><w:r><w:fldChar w:fldCharType='end'/>\
+        </w:r><w:r><w:t>後</w:t></w:r>";
+    assert_eq!(paragraph(field).text(TextKind::Shown), "前漢字後");
+}
+
+#[test]
+fn authors_are_told_once() {
+    let change = "<w:ins w:author='Ann'><w:r><w:t>a</w:t></w:r></w:ins>\
+        <w:del w:author='Ann'><w:r><w:delText>b</w:delText></w:r></w:del>\
+        <w:moveFrom w:author='Bob'><w:r><w:t>c</w:t></w:r></w:moveFrom><w:r><w:t>d</w:t></w:r>";
+    let found = paragraph(change);
+    assert_eq!(found.text(TextKind::Revision), "Ann\nBob\nbc");
+    assert_eq!(found.text(TextKind::Shown), "ad");
+    let cases = [
+        (
+            "Word",
+            "<w:comments><w:comment w:author='Ann'><w:p><w:r><w:t>a</w:t></w:r></w:p></w:comment>\
+             </w:comments>",
+            "Ann\na",
+        ),
+        (
+            "Excel",
+            "<comments><authors><author>Ann</author></authors><commentList><comment ref='A1' \
+             authorId='0'><text><r><t>a</t></r></text></comment></commentList></comments>",
+            "Ann\na",
+        ),
+        ("PowerPoint", "<p:cmAuthorLst><p:cmAuthor name='Ann'/></p:cmAuthorLst>", "Ann"),
+    ];
+    for (name, part, expected) in cases {
+        let found = package(&Ooxml, &[TYPES, ("a/comments.xml", part)]);
+        assert_eq!(found.text(TextKind::Comment), expected, "{name}");
+    }
+}
+
+#[test]
 fn words_are_joined_over_runs_and_lines_end_with_paragraphs() {
     let found = word(
         "<w:p><w:r><w:t>Pay</w:t></w:r><w:r><w:rPr><w:vanish/></w:rPr><w:t>x</w:t></w:r>\
@@ -261,6 +302,28 @@ fn cells() {
     let found = book("veryHidden", SHEET, STRINGS);
     assert_eq!(found.text(TextKind::Shown), "");
     assert_eq!(found.properties(), ["very-hidden-sheet=S"]);
+}
+
+#[test]
+fn dates() {
+    let styles = "<styleSheet><numFmts><numFmt numFmtId='164' formatCode='yyyy&quot;年&quot;m'/></numFmts>\
+        <cellXfs><xf numFmtId='0'/><xf numFmtId='14'/><xf numFmtId='164'/></cellXfs></styleSheet>";
+    let sheet = "<worksheet><row><c><v>43363</v></c><c s='1'><v>43363</v></c><c s='2' t='n'><v>29221.5</v>\
+        </c><c s='1' t='str'><v>1</v></c><c s='1'><v>x</v></c></row></worksheet>";
+    let book = |year: &str| format!("<workbook><workbookPr date1904='{year}'/></workbook>");
+    for (year, expected) in [
+        ("0", "43363\t2018-09-20\t1980-01-01 12:00:00\t1\tx"),
+        ("1", "43363\t2022-09-21\t1984-01-02 12:00:00\t1\tx"),
+    ] {
+        let book = book(year);
+        let parts = [
+            TYPES,
+            ("xl/workbook.xml", book.as_str()),
+            ("xl/styles.xml", styles),
+            ("xl/worksheets/sheet1.xml", sheet),
+        ];
+        assert_eq!(package(&Ooxml, &parts).text(TextKind::Hidden), expected, "{year}");
+    }
 }
 
 #[test]
@@ -465,6 +528,7 @@ fn binary_workbooks() {
         record(5, &[[0; 8].as_slice(), &2.5_f64.to_le_bytes()].concat()),
         record(6, &[[0; 8].as_slice(), &wide("in")].concat()),
         record(0, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0]),
+        record(2, &[&[0, 0, 0, 0, 1, 0, 0, 0][..], &(7_u32 << 2 | 2).to_le_bytes()].concat()),
         record(2, &[[0; 8].as_slice(), &(7_u32 << 2 | 2).to_le_bytes()].concat()),
     ]
     .concat();
@@ -475,12 +539,16 @@ fn binary_workbooks() {
     };
     let link = |kind: u8| record(360, &[vec![kind, 0], wide("cmd"), wide("/c x")].concat());
     let list = rels(&[("r1", "worksheet", "worksheets/sheet1.bin", "Internal")]);
+    let format = |number: u8| record(47, &[0, 0, number, 0]);
+    let code = [&[200, 0][..], &wide("d/m/yy")].concat();
+    let styles = [record(44, &code), format(14), record(617, &[]), format(0), format(200)].concat();
     let read = |state: u8, kind: u8, cut: usize| {
         let members = [
             member("[Content_Types].xml", b"<Types/>"),
             member("xl/workbook.bin", &book(state)),
             member("xl/_rels/workbook.bin.rels", list.as_bytes()),
             member("xl/sharedStrings.bin", &record(19, &[vec![0], wide("shared")].concat())),
+            member("xl/styles.bin", &styles),
             member("xl/worksheets/sheet1.bin", &sheet[..sheet.len() - cut]),
             member("xl/externalLinks/externalLink1.bin", &link(kind)),
         ];
@@ -488,10 +556,10 @@ fn binary_workbooks() {
     };
     let found = read(0, 1, 0);
     assert_eq!(found.text(TextKind::Shown), "S\nshared\t2.5\tin");
-    assert_eq!(found.text(TextKind::Hidden), "7");
+    assert_eq!(found.text(TextKind::Hidden), "1900-01-07\t7");
     assert_eq!(found.active(), [(AutoRun, "Auto_Open"), (Dde, "cmd|/c x")]);
     let found = read(2, 0, 1);
-    assert_eq!(found.text(TextKind::Hidden), "S\nshared\t2.5\tin");
+    assert_eq!(found.text(TextKind::Hidden), "S\nshared\t2.5\tin\n1900-01-07");
     assert_eq!(found.properties(), ["very-hidden-sheet=S"]);
     assert!(found.result.is_err(), "a cut record");
 }

@@ -4,6 +4,7 @@
 //! the strings, and facts.
 
 use super::rels::Relations;
+use crate::document::serial::FirstDay;
 use crate::document::sink::Sink;
 use crate::document::xml::{Tag, Token, Xml};
 use crate::document::{ActiveKind, TextKind, formula};
@@ -21,12 +22,19 @@ pub(super) struct Sheet {
 }
 
 /// Reads the list of sheets and the defined names.
-pub(super) fn read(text: &str, sink: &mut Sink<'_, '_>) -> Result<Vec<Sheet>, Limit> {
+pub(super) fn read(
+    text: &str,
+    first_day: &mut FirstDay,
+    sink: &mut Sink<'_, '_>,
+) -> Result<Vec<Sheet>, Limit> {
     let mut xml = Xml::new(text);
     let mut sheets = Vec::new();
     let (mut name, mut value) = (None, String::new());
     while let Some(token) = xml.token(sink.budget)? {
         match token {
+            Token::Start(tag) if tag.local() == "workbookPr" && tag.is("date1904") => {
+                *first_day = FirstDay::In1904;
+            }
             Token::Start(tag) if tag.local() == "sheet" && sheets.len() >= MAX_SHEETS => {
                 sink.budget.left_out("names of sheets past 10,000");
             }

@@ -10,6 +10,7 @@ use super::sheet::MAX_CODE;
 use super::workbook::{Sheet, Strings, defined_name, state_property};
 use crate::archive::UnpackError;
 use crate::archive::le::{u16_at, u32_at};
+use crate::document::serial::{FirstDay, Formats};
 use crate::document::sink::Sink;
 use crate::document::{ActiveKind, TextKind, formula};
 use crate::limits::Limit;
@@ -85,11 +86,19 @@ fn string(data: &[u8], at: usize) -> Option<(String, usize)> {
 }
 
 /// Reads the list of sheets and the names (`workbook.bin`).
-pub(super) fn workbook(content: &[u8], sink: &mut Sink<'_, '_>) -> Result<Vec<Sheet>, UnpackError> {
+pub(super) fn workbook(
+    content: &[u8],
+    first_day: &mut FirstDay,
+    sink: &mut Sink<'_, '_>,
+) -> Result<Vec<Sheet>, UnpackError> {
     let mut records = Records::new(content);
     let mut sheets = Vec::new();
     while let Some((kind, data)) = records.next(sink)? {
         match kind {
+            // BrtWbProp.
+            153 if data.first().is_some_and(|flags| flags & 1 != 0) => {
+                *first_day = FirstDay::In1904;
+            }
             // BrtBundleSh: state, number, relationship, name.
             156 if sheets.len() >= MAX_SHEETS => {
                 sink.budget.left_out("names of sheets past 10,000");
@@ -134,11 +143,37 @@ pub(super) fn strings(
     Ok(())
 }
 
+/// Reads the number formats (`styles.bin`).
+pub(super) fn styles(
+    content: &[u8],
+    formats: &mut Formats,
+    sink: &mut Sink<'_, '_>,
+) -> Result<(), UnpackError> {
+    let mut records = Records::new(content);
+    let mut in_cells = false;
+    while let Some((kind, data)) = records.next(sink)? {
+        match kind {
+            // BrtFmt: number, code.
+            44 => {
+                let code = string(data, 2).map_or_else(String::new, |(code, _)| code);
+                formats.define(u16_at(data, 0).map_or(u32::MAX, u32::from), &code);
+            }
+            // BrtBeginCellXFs, BrtEndCellXFs.
+            617 => in_cells = true,
+            618 => in_cells = false,
+            // BrtXF: parent, number format.
+            47 if in_cells => formats.add_cell(u16_at(data, 2).map_or(u32::MAX, u32::from)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Reads one sheet: `listed` is how the workbook lists it.
 pub(super) fn sheet(
     content: &[u8],
     (listed, is_macro): (&Sheet, bool),
-    (strings, relations): (&Strings, &mut Relations),
+    (strings, formats, relations): (&Strings, &Formats, &mut Relations),
     sink: &mut Sink<'_, '_>,
 ) -> Result<(), UnpackError> {
     let kind = if listed.hidden { TextKind::Hidden } else { TextKind::Shown };
@@ -158,7 +193,7 @@ pub(super) fn sheet(
                 row.hidden = data.get(11).is_some_and(|flags| flags & 0x10 != 0);
             }
             1..=11 | 62 => {
-                let value = cell(kind, data, strings);
+                let value = cell(kind, data, (strings, formats));
                 row.add(&value.text, row.hidden, sink)?;
                 if !value.formula.is_empty() {
                     row.formula("", &value.formula, sink)?;
@@ -218,14 +253,19 @@ struct Value {
 }
 
 /// A cell ([MS-XLSB] 2.2.1): column and style, then its value, then for some its formula.
-fn cell(kind: u32, data: &[u8], strings: &Strings) -> Value {
+fn cell(kind: u32, data: &[u8], (strings, formats): (&Strings, &Formats)) -> Value {
+    let style = u32_at(data, 4).and_then(|style| usize::try_from(style & 0xff_ffff).ok());
+    let number = |number: f64| {
+        let date = style.and_then(|style| formats.shown(style, number));
+        date.unwrap_or_else(|| number.to_string())
+    };
     let real = |at: usize| {
         let octets = data.get(at..at.saturating_add(8))?;
-        Some(f64::from_le_bytes(octets.try_into().ok()?).to_string())
+        Some(number(f64::from_le_bytes(octets.try_into().ok()?)))
     };
     let flag = |at: usize| data.get(at).map(|octet| if *octet == 0 { "FALSE" } else { "TRUE" });
     let (text, end) = match kind {
-        2 => (u32_at(data, 8).map(rk), 12),
+        2 => (u32_at(data, 8).map(|packed| number(rk(packed))), 12),
         4 | 10 => (flag(8).map(str::to_owned), 9),
         5 | 9 => (real(8), 16),
         6 | 8 => {
@@ -244,13 +284,13 @@ fn cell(kind: u32, data: &[u8], strings: &Strings) -> Value {
 }
 
 /// A number of 30 bits ([MS-XLSB] 2.5.123).
-fn rk(packed: u32) -> String {
+fn rk(packed: u32) -> f64 {
     let value = if packed & 2 != 0 {
         f64::from(packed.cast_signed() >> 2)
     } else {
         f64::from_bits(u64::from(packed & !3) << 32)
     };
-    if packed & 1 != 0 { (value / 100.0).to_string() } else { value.to_string() }
+    if packed & 1 != 0 { value / 100.0 } else { value }
 }
 
 /// The text constants of a formula: `PtgStr`, a count of characters, the characters.

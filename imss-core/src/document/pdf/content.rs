@@ -13,7 +13,7 @@ use std::rc::Rc;
 use super::font::Font;
 use super::layout::Chunk;
 use super::object::{Dict, Lexer, Token, Value};
-use super::{Reader, text_string};
+use super::{Reader, bidi, text_string};
 use crate::archive::UnpackError;
 use crate::limits::Limit;
 
@@ -473,6 +473,9 @@ impl<'p, 'a, 'b> Painter<'p, 'a, 'b> {
             Some(Value::Text(text)) => Some(text_string::text(text)),
             _ => None,
         };
+        // It is given as it is read, and is put where it stands on the page.
+        let turned = |text: &String| bidi::is_any_right_to_left(text);
+        let text = text.map(|text| if turned(&text) { bidi::reordered(&text) } else { text });
         if self.marks.len() < MAX_STATES {
             self.marks.push((off, text));
         } else {

@@ -292,12 +292,15 @@ impl Reader<'_, '_> {
         if outline && let Value::Text(title) = self.store.get(dict, b"Title") {
             self.text(TextKind::Shown, text_string::text(title));
         }
-        let field =
-            dict.get(b"FT").is_some() || dict.get(b"T").is_some() && dict.get(b"V").is_some();
+        let named = dict.get(b"T").is_some();
+        let has_value = dict.get(b"V").is_some() || dict.get(b"Kids").is_some();
+        let field = dict.get(b"FT").is_some() || named && has_value;
         if !field {
             return;
         }
-        for (key, kind) in [(&b"V"[..], TextKind::Shown), (b"TU", TextKind::Comment)] {
+        let keys =
+            [(&b"V"[..], TextKind::Shown), (b"T", TextKind::Comment), (b"TU", TextKind::Comment)];
+        for (key, kind) in keys {
             match self.store.get(dict, key) {
                 Value::Text(value) => self.text(kind, text_string::text(value)),
                 Value::Array(items) => {

@@ -1,17 +1,20 @@
 //! Files inside a PDF file (ISO 32000-2 §7.11.4), and pictures that may show text or codes.
 //!
 //! In: all objects. Out: embedded files under every spelling of their names, pictures of a readable
-//! size: JPEG and JPEG 2000 as they are, plain ones as PNG.
+//! size: JPEG and JPEG 2000 as they are, those of scanners as TIFF or JBIG2, plain ones as PNG.
+//!
+//! Plain pictures that are larger than [`MAX_SAMPLES`] or have other colours than grey and RGB are no
+//! gap: their samples are no file that any program opens, and no text is read from pictures here.
 
 use super::object::{Dict, Value};
-use super::{Reader, text_string};
+use super::{Reader, fax, text_string};
 use crate::archive::Member;
 use crate::document::{ActiveKind, Piece};
 use crate::limits::Limit;
 
 /// Pictures smaller than this show no text and no codes.
 const MIN_PIXELS: i64 = 48;
-/// Samples of a plain picture that is handed over.
+/// Pixels, or octets, of a plain picture that is handed over.
 const MAX_SAMPLES: i64 = 16 << 20;
 /// Pictures handed over from one file.
 const MAX_PICTURES: usize = 5_000;
@@ -97,30 +100,45 @@ impl Reader<'_, '_> {
             return Ok(false);
         }
         let filters = self.store.filters(dict);
-        let coded = filters.last().map(|(name, _)| name.as_slice());
-        let jpeg = matches!(coded, Some(b"DCTDecode" | b"DCT" | b"JPXDecode"));
-        let lossless = coded
-            .is_none_or(|coded| ![&b"CCITTFaxDecode"[..], b"CCF", b"JBIG2Decode"].contains(&coded));
-        let small = width.saturating_mul(height) <= MAX_SAMPLES;
-        let plain =
-            if jpeg || !lossless || !small { None } else { Plain::read(self, dict, width, height) };
+        let coded =
+            filters.last().and_then(|(name, parameters)| Some((Coded::of(name)?, parameters)));
+        let plain = match coded {
+            Some(_) => None,
+            None => Plain::read(self, dict, width, height).filter(Plain::is_small),
+        };
         // Squeezed too much it is one colour nearly everywhere, and shows nothing.
         let stored = self.store.objects.get(place).map_or(0, super::store::Object::stored) as u64;
         let plain = plain.filter(|plain| {
             let size = plain.row().and_then(|row| row.checked_mul(usize::try_from(height).ok()?));
             size.is_some_and(|size| self.budget.check_ratio(stored, size as u64).is_ok())
         });
-        if !jpeg && plain.is_none() || !self.handed.insert(place) {
+        if coded.is_none() && plain.is_none() || !self.handed.insert(place) {
             return Ok(false);
         }
         let decoded = self.decode(place)?;
-        let content = match plain {
-            None => decoded.bytes,
-            Some(plain) => {
+        let sides = (u32::try_from(width), u32::try_from(height));
+        let content = match (plain, coded) {
+            (Some(plain), _) => {
                 let Some(png) = plain.png(&decoded.bytes) else { return Ok(false) };
                 self.budget.charge_bytes(png.len() as u64)?;
                 png
             }
+            (_, Some((Coded::Fax, parameters))) if let (Ok(width), Ok(height)) = sides => {
+                self.budget.charge_bytes(decoded.bytes.len() as u64)?;
+                fax::tiff(&decoded.bytes, parameters, (width, height))
+            }
+            (_, Some((Coded::Jbig2, parameters))) => {
+                let shared = match parameters.get(b"JBIG2Globals") {
+                    Some(Value::Ref(number)) => self.store.place(*number),
+                    _ => None,
+                };
+                let shared = shared.map(|place| self.decode(place)).transpose()?;
+                let shared = shared.map(|decoded| decoded.bytes).unwrap_or_default();
+                let size = shared.len().saturating_add(decoded.bytes.len());
+                self.budget.charge_bytes(size as u64)?;
+                fax::jbig2(&shared, &decoded.bytes)
+            }
+            _ => decoded.bytes,
         };
         self.budget.charge_entity()?;
         (self.out)(Piece::Embedded(Member {
@@ -130,6 +148,26 @@ impl Reader<'_, '_> {
             missing: decoded.missing,
         }));
         Ok(true)
+    }
+}
+
+/// Pictures that are handed over as they are stored.
+#[derive(Debug, Clone, Copy)]
+enum Coded {
+    Jpeg,
+    Fax,
+    Jbig2,
+}
+
+impl Coded {
+    /// By the name of a filter.
+    fn of(filter: &[u8]) -> Option<Self> {
+        match filter {
+            b"DCTDecode" | b"DCT" | b"JPXDecode" => Some(Self::Jpeg),
+            b"CCITTFaxDecode" | b"CCF" => Some(Self::Fax),
+            b"JBIG2Decode" => Some(Self::Jbig2),
+            _ => None,
+        }
     }
 }
 
@@ -187,6 +225,13 @@ impl Plain {
         let inverted = decode.and_then(Value::integer) == Some(1);
         let (width, height) = (u32::try_from(width).ok()?, u32::try_from(height).ok()?);
         Some(Self { width, height, bits, colors, palette, inverted })
+    }
+
+    /// Whether it has no more pixels, or else no more octets, than are handed over.
+    fn is_small(&self) -> bool {
+        let pixels = i64::from(self.width).saturating_mul(self.height.into());
+        let row = self.row().and_then(|row| i64::try_from(row).ok()).unwrap_or(i64::MAX);
+        pixels <= MAX_SAMPLES || row.saturating_mul(self.height.into()) <= MAX_SAMPLES
     }
 
     /// Octets of one row.

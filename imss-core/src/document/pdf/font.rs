@@ -8,12 +8,14 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use encoding_rs::{BIG5, EUC_JP, EUC_KR, Encoding, GBK, SHIFT_JIS, WINDOWS_1252};
+use encoding_rs::{BIG5, EUC_JP, EUC_KR, Encoding, GBK, SHIFT_JIS, UTF_8, WINDOWS_1252};
 use hayro_cmap::{BfString, CMap as Collection, CidFamily};
+
+use memchr::memmem;
 
 use super::cmap::{CMap, code};
 use super::object::{Dict, Value};
-use super::{Reader, text_string};
+use super::{Reader, bidi, text_string};
 use crate::limits::Limit;
 
 /// Steps of reading one width.
@@ -50,6 +52,8 @@ enum Texts {
     Jis,
     /// UTF-16.
     Utf16,
+    /// UTF-32.
+    Utf32,
 }
 
 #[derive(Debug)]
@@ -99,7 +103,11 @@ impl Font {
         let store = reader.store;
         let encoding = store.get(dict, b"Encoding").name().unwrap_or(b"Identity-H");
         let texts = match charset(encoding) {
-            _ if encoding.starts_with(b"Uni") => Texts::Utf16,
+            _ if encoding.starts_with(b"Uni") => match () {
+                () if memmem::find(encoding, b"UTF8").is_some() => Texts::Charset(UTF_8),
+                () if memmem::find(encoding, b"UTF32").is_some() => Texts::Utf32,
+                () => Texts::Utf16,
+            },
             _ if matches!(encoding, b"H" | b"V") => Texts::Jis,
             Some(charset) => Texts::Charset(charset),
             None => {
@@ -129,7 +137,7 @@ impl Font {
             Texts::Simple(table) => {
                 for &octet in string {
                     let text = table.get(usize::from(octet)).map_or("", String::as_str);
-                    shown.text.push_str(text);
+                    shown.push(text);
                     shown.width += self.width(u32::from(octet), text);
                     shown.codes += 1.0;
                     shown.spaces += if octet == b' ' { 1.0 } else { 0.0 };
@@ -139,7 +147,7 @@ impl Font {
                 for pair in string.chunks(2) {
                     let code = code(pair);
                     let text = map.get(code).or_else(|| collected(collection.as_deref()?, code));
-                    shown.text.push_str(text.as_deref().unwrap_or_default());
+                    shown.push(text.as_deref().unwrap_or_default());
                     shown.width += self.width(code, "");
                     shown.codes += 1.0;
                 }
@@ -156,6 +164,12 @@ impl Font {
             Texts::Utf16 => {
                 let units = string.as_chunks::<2>().0.iter().map(|pair| u16::from_be_bytes(*pair));
                 shown.text = String::from_utf16_lossy(&units.collect::<Vec<_>>());
+                shown.measure();
+            }
+            Texts::Utf32 => {
+                let codes = string.as_chunks::<4>().0.iter().map(|code| u32::from_be_bytes(*code));
+                let character = |code| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+                shown.text = codes.map(character).collect();
                 shown.measure();
             }
         }
@@ -188,6 +202,16 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// The text of one glyph as it stands on the page: a ligature of Arabic letters is read from its
+    /// right end.
+    fn push(&mut self, text: &str) {
+        if bidi::is_any_right_to_left(text) {
+            self.text.extend(text.chars().rev());
+        } else {
+            self.text.push_str(text);
+        }
+    }
+
     /// The width of East Asian text: half for ASCII, full for the others.
     fn measure(&mut self) {
         for character in self.text.chars() {

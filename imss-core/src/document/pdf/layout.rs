@@ -2,7 +2,10 @@
 //!
 //! In: [`Chunk`]s in the order they were drawn. Out: text with spaces and line ends where the gaps
 //! are. The order of drawing is kept, which is how columns and tables are written; only a page that
-//! is drawn in scattered characters is sorted by place.
+//! is drawn in scattered characters is sorted by place, and a line with Hebrew or Arabic is put in the
+//! order in which it is read.
+
+use super::bidi;
 
 /// A gap this wide, in font sizes, is a space; wider if the widths are guesses.
 const SPACE: f64 = 0.15;
@@ -33,28 +36,139 @@ pub(super) fn text<'a>(chunks: impl Iterator<Item = &'a Chunk>) -> String {
             line(a).total_cmp(&line(b)).then_with(|| a.start.0.total_cmp(&b.start.0))
         });
     }
-    let mut text = String::with_capacity(chunks.iter().map(|chunk| chunk.text.len() + 1).sum());
+    let room = chunks.iter().map(|chunk| chunk.text.len() + 1).sum();
     let spread = spread(&chunks);
-    let mut before: Option<&Chunk> = None;
+    let mut page = Page { text: String::with_capacity(room), ..Page::default() };
     for chunk in chunks {
-        match before.map_or(Gap::None, |before| gap(before, chunk, spread)) {
-            Gap::None => {}
-            Gap::Space => {
-                if !text.ends_with(char::is_whitespace)
-                    && !chunk.text.starts_with(char::is_whitespace)
-                {
-                    text.push(' ');
+        page.add(chunk, spread);
+    }
+    page.end_line(spread);
+    page.text
+}
+
+/// Lines that are put together.
+#[derive(Default)]
+struct Page<'a> {
+    text: String,
+    /// The line in the order in which it was drawn: each segment is left of those before it, and only
+    /// a line that runs from right to left has more than one.
+    segments: Vec<Segment<'a>>,
+    /// Whether any of the line runs from right to left.
+    turned: bool,
+    /// Small text above the line, told after it, and its last chunk.
+    readings: String,
+    reading: Option<&'a Chunk>,
+}
+
+/// A part of a line that was drawn from left to right.
+struct Segment<'a> {
+    /// Where its text begins.
+    start: usize,
+    first: &'a Chunk,
+    last: &'a Chunk,
+}
+
+impl<'a> Page<'a> {
+    fn add(&mut self, chunk: &'a Chunk, spread: f64) {
+        let turned = bidi::is_any_right_to_left(&chunk.text);
+        let mut goes_on = false;
+        if let Some(segment) = self.segments.last() {
+            let last = segment.last;
+            if (turned || self.turned) && is_left_of(segment.first, chunk) {
+                self.turned = true;
+            } else {
+                match gap(last, chunk, spread) {
+                    Gap::Line if is_reading(last, chunk) => return self.read(chunk, spread),
+                    Gap::Line => self.next_line(spread),
+                    Gap::Space => {
+                        if !self.text.ends_with(char::is_whitespace)
+                            && !chunk.text.starts_with(char::is_whitespace)
+                        {
+                            self.text.push(' ');
+                        }
+                        goes_on = true;
+                    }
+                    Gap::None => goes_on = true,
                 }
             }
-            Gap::Line => {
-                text.truncate(text.trim_end_matches(' ').len());
-                text.push('\n');
-            }
         }
-        text.push_str(&chunk.text);
-        before = Some(chunk);
+        let start = self.text.len();
+        self.text.push_str(&chunk.text);
+        match self.segments.last_mut().filter(|_| goes_on) {
+            Some(segment) => segment.last = chunk,
+            None => self.segments.push(Segment { start, first: chunk, last: chunk }),
+        }
+        self.turned |= turned;
     }
-    text
+
+    fn next_line(&mut self, spread: f64) {
+        self.end_line(spread);
+        // A word that was broken for the line.
+        let broken = self.text.ends_with('\u{ad}');
+        self.text.truncate(self.text.trim_end_matches(' ').len());
+        if broken {
+            self.text.pop();
+        } else {
+            self.text.push('\n');
+        }
+    }
+
+    /// Puts the line in the order in which it is read.
+    fn end_line(&mut self, spread: f64) {
+        let segments = std::mem::take(&mut self.segments);
+        if std::mem::take(&mut self.turned)
+            && let Some(first) = segments.first()
+        {
+            let drawn = self.text.split_off(first.start);
+            let (mut line, mut end) = (String::with_capacity(drawn.len()), drawn.len());
+            let mut before: Option<&Segment<'_>> = None;
+            for segment in segments.iter().rev() {
+                let start = segment.start.saturating_sub(first.start);
+                let part = drawn.get(start..end).unwrap_or_default();
+                let far = before
+                    .is_some_and(|before| gap(before.last, segment.first, spread) == Gap::Space);
+                if far
+                    && !line.ends_with(char::is_whitespace)
+                    && !part.starts_with(char::is_whitespace)
+                {
+                    line.push(' ');
+                }
+                line.push_str(part);
+                (before, end) = (Some(segment), start);
+            }
+            self.text.push_str(&bidi::reordered(&line));
+        }
+        self.reading = None;
+        self.text.push_str(&std::mem::take(&mut self.readings));
+    }
+
+    /// Adds small text above the line, which the line goes on below.
+    fn read(&mut self, chunk: &'a Chunk, spread: f64) {
+        if self.reading.is_none_or(|before| gap(before, chunk, spread) != Gap::None) {
+            self.readings.push('\n');
+        }
+        self.readings.push_str(&chunk.text);
+        self.reading = Some(chunk);
+    }
+}
+
+/// Whether a chunk is the reading of the word that comes next: small, above the line or right of a
+/// vertical one, and about where the line goes on.
+fn is_reading(last: &Chunk, chunk: &Chunk) -> bool {
+    let (ahead, aside) = distance(last, chunk);
+    let along = last.along.0 * chunk.along.0 + last.along.1 * chunk.along.1;
+    let is_near = ahead > -1.0 && ahead < 3.0 && aside > 0.5 && aside < 1.5;
+    along >= 0.9 && chunk.size <= last.size * 0.65 && is_near
+}
+
+/// Whether a chunk continues a line at its left end, as words of Hebrew and Arabic that are drawn in
+/// reading order do.
+fn is_left_of(first: &Chunk, chunk: &Chunk) -> bool {
+    let (back, aside) = distance(chunk, first);
+    let along = chunk.along.0 * first.along.0 + chunk.along.1 * first.along.1;
+    let (dx, dy) = (first.start.0 - chunk.start.0, first.start.1 - chunk.start.1);
+    let starts_before = dx * first.along.0 + dy * first.along.1 > first.size * 0.05;
+    along >= 0.9 && aside.abs() <= 0.6 && back > -0.5 && starts_before
 }
 
 /// What is between two chunks.

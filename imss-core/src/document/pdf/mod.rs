@@ -8,10 +8,12 @@
 //! [`TextKind::Revision`]. Encrypted files are read if the password is empty or known, and are
 //! [`UnpackError::Encrypted`] otherwise.
 
+mod bidi;
 mod cmap;
 mod content;
 mod crypt;
 mod facts;
+mod fax;
 mod files;
 mod filter;
 mod font;

@@ -68,12 +68,15 @@ fn file(content: &str, catalog: &str, page: &str, more: &str) -> String {
         "%PDF-1.7\n1 0 obj <</Type/Catalog/Pages 2 0 R {catalog}>> endobj\n\
          2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj\n\
          3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R\
-         /Resources<</Font<</F1 5 0 R/F2 6 0 R/F3 7 0 R>>>> {page}>> endobj\n\
+         /Resources<</Font<</F1 5 0 R/F2 6 0 R/F3 7 0 R/F4 10000 0 R/F5 10001 0 R/F6 10002 0 R>>>> {page}>> endobj\n\
          4 0 obj <</Length {}>> stream\n{content}\nendstream endobj\n\
          5 0 obj <</Type/Font/Subtype/Type1/BaseFont/Helvetica>> endobj\n\
          6 0 obj <</Type/Font/Subtype/Type0/Encoding/90ms-RKSJ-V/DescendantFonts[<</DW 1000>>]>> endobj\n\
          7 0 obj <</Type/Font/Subtype/Type0/Encoding/Identity-H/DescendantFonts[<</CIDSystemInfo\
          <</Registry(Adobe)/Ordering(Japan1)>>>>]>> endobj\n\
+         10000 0 obj <</Type/Font/Subtype/Type0/Encoding/UniJIS-UCS2-H/DescendantFonts[<</DW 1000>>]>> endobj\n\
+         10001 0 obj <</Type/Font/Subtype/Type0/Encoding/UniJIS-UTF32-H/DescendantFonts[<</DW 1000>>]>> endobj\n\
+         10002 0 obj <</Type/Font/Subtype/Type0/Encoding/UniJIS-UTF8-H/DescendantFonts[<</DW 1000>>]>> endobj\n\
          {more}\ntrailer <</Root 1 0 R>>\n%%EOF\n",
         content.len()
     )
@@ -107,6 +110,25 @@ fn text_is_in_reading_order() {
         ),
         ("pulled together", "BT /F1 10 Tf -4 Tc 50 700 Td [(Hel) -400 (lo)] TJ ET", "Hello"),
         ("vertical Shift_JIS", "BT /F2 12 Tf 50 700 Td <93fa967b> Tj <8cea> Tj ET", "日本語"),
+        ("UTF-32", "BT /F5 12 Tf 50 700 Td <000065e500020bb7> Tj ET", "日𠮷"),
+        ("UTF-8", "BT /F6 12 Tf 50 700 Td <e697a5616263> Tj ET", "日abc"),
+        (
+            "a word broken for the line",
+            "BT /F1 12 Tf 14 TL 50 700 Td (confiden\\255) Tj T* (tial) Tj ET",
+            "confidential",
+        ),
+        (
+            "vertical lines",
+            "BT /F2 12 Tf 1 0 0 1 300 700 Tm <93fa967b> Tj 1 0 0 1 280 700 Tm <8cea> Tj ET",
+            "日本\n語",
+        ),
+        (
+            "a reading above a word",
+            "BT /F4 20 Tf 1 0 0 1 50 700 Tm <524d> Tj /F4 8 Tf 1 0 0 1 70 720 Tm <304b> Tj <3093> Tj \
+             1 0 0 1 100 720 Tm <3058> Tj /F4 20 Tf 1 0 0 1 70 700 Tm <6f225b57> Tj <5f8c> Tj \
+             1 0 0 1 50 670 Tm <6b21> Tj ET",
+            "前漢字後\nかん\nじ\n次",
+        ),
         ("character collection", "BT /F3 12 Tf 50 700 Td <034b> Tj ET", "あ"),
         (
             "scattered",
@@ -121,6 +143,51 @@ fn text_is_in_reading_order() {
         let shown = found.texts(TextKind::Shown);
         assert_eq!(shown, expected, "{name}");
     }
+}
+
+#[test]
+fn hebrew_is_in_reading_order() {
+    let cases = [
+        (
+            "Hebrew",
+            "BT /F4 12 Tf 50 700 Td <0031003200200022> Tj <05dd05d505dc05e9> Tj ET",
+            "שלום\" 12",
+        ),
+        (
+            "Hebrew words drawn as they are read",
+            "BT /F4 12 Tf 200 700 Td <05dd05d505dc05e9> Tj -54 0 Td <05dd05dc05d505e2> Tj ET",
+            "שלום עולם",
+        ),
+        (
+            "Hebrew letters drawn as they are read",
+            "BT /F4 12 Tf 200 700 Td <05e9> Tj -12 0 Td <05dc> Tj -12 0 Td <05d5> Tj -12 0 Td <05dd> Tj \
+             0 -20 Td <05e205d5> Tj ET",
+            "שלום\nוע",
+        ),
+        (
+            "Hebrew around words drawn from the left, letter by letter",
+            "BT /F4 10 Tf 200 700 Td <05d105d0> Tj -40 0 Td <00610062> Tj -60 0 Td <05d3> Tj \
+             10 0 Td <05d2> Tj ET",
+            "אב ab גד",
+        ),
+        (
+            "a Hebrew replacement text",
+            "BT /F4 12 Tf 50 700 Td /Span <</ActualText<feff05e905dc05d505dd>>> BDC <002a> Tj EMC ET",
+            "שלום",
+        ),
+    ];
+    for (name, content, expected) in cases {
+        assert_eq!(read(file(content, "", "", "")).texts(TextKind::Shown), expected, "{name}");
+    }
+}
+
+#[test]
+fn form_fields_have_names_and_values() {
+    let more = "8 0 obj <</T(person)/Kids[9 0 R]>> endobj 9 0 obj <</FT/Tx/T(birthday)/TU(when born)\
+        /V(1980)/Parent 8 0 R>> endobj";
+    let found = read(file("", "", "", more));
+    assert_eq!(found.texts(TextKind::Shown), "1980");
+    assert_eq!(found.texts(TextKind::Comment), "person|birthday|when born");
 }
 
 #[test]
@@ -246,6 +313,31 @@ fn files_have_all_their_names() {
     let found = read(file("", "", "", more));
     assert!(found.has("file 日本.exe,a.txt=MZ"), "{:?}", found.facts());
     assert!(found.has("file =abc"), "{:?}", found.facts());
+}
+
+#[test]
+fn pictures_of_scanners_are_files() {
+    let picture = |entries: &str| {
+        let more = format!(
+            "8 0 obj <</Subtype/Image/Width 64/Height 50/BitsPerComponent 1/Length 4{entries}>> stream\n\
+             abcd\nendstream endobj 9 0 obj <</Length 2>> stream\nGG\nendstream endobj"
+        );
+        let found = read(file("", "", "", &more));
+        let pictures = found.pieces.iter().filter_map(|piece| match piece {
+            Piece::Embedded(member) => Some(member.content.clone()),
+            _ => None,
+        });
+        pictures.collect::<Vec<_>>().concat()
+    };
+    let fax = picture("/Filter/CCITTFaxDecode/DecodeParms<</K -1/Columns 64/BlackIs1 true>>");
+    assert!(fax.starts_with(b"II*\0\x08\0\0\0\x0a\0\0\x01\x04\0\x01\0\0\0\x40\0\0\0"), "{fax:?}");
+    assert_eq!(fax.get(134..), Some(&b"abcd"[..]));
+    // Group 4, and black is not zero.
+    assert_eq!((fax[10 + 12 * 3 + 8], fax[10 + 12 * 4 + 8]), (4, 1));
+    let plain = picture("/Filter/CCF");
+    assert_eq!((plain[10 + 12 * 3 + 8], plain[10 + 12 * 4 + 8]), (3, 0));
+    let jbig2 = picture("/Filter/JBIG2Decode/DecodeParms<</JBIG2Globals 9 0 R>>");
+    assert_eq!(jbig2, b"\x97JB2\r\n\x1a\n\x03GGabcd");
 }
 
 #[test]

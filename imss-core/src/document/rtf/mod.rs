@@ -27,7 +27,7 @@ use self::object::Digits;
 use self::state::{AtEnd, Destination, Group, Value};
 use self::text::{Lines, Pending};
 use super::codepage::WESTERN;
-use super::{Active, ActiveKind, Extractor, Link, LinkKind, Piece, TextKind};
+use super::{Active, ActiveKind, Extractor, Link, LinkKind, Piece, TextKind, ruby};
 use crate::anomaly::AnomalyKind;
 use crate::archive::{Member, Source, UnpackError};
 use crate::filetype::FileType;
@@ -322,6 +322,9 @@ impl<'a, 'b> Reader<'a, 'b> {
             let text = instruction.to_owned();
             (self.shelf.out)(Piece::Text { kind: TextKind::Formula, text });
         }
+        if let Some(base) = ruby::base(instruction) {
+            self.text(&base);
+        }
     }
 
     fn end_value(&mut self, to: Destination) {
@@ -368,9 +371,21 @@ impl<'a, 'b> Reader<'a, 'b> {
                 }
                 _ => {}
             },
-            Value::Variable => {
-                (self.shelf.out)(Piece::Text { kind: TextKind::Formula, text: value })
+            Value::Variable => self.say(TextKind::Formula, &value),
+            Value::Commenter => self.say(TextKind::Comment, &value),
+            Value::Revisers => {
+                for name in value.split(';').filter(|&name| name != "Unknown") {
+                    self.say(TextKind::Revision, name);
+                }
             }
+        }
+    }
+
+    /// A text of its own.
+    fn say(&mut self, kind: TextKind, text: &str) {
+        let text = text.trim().to_owned();
+        if !text.is_empty() {
+            (self.shelf.out)(Piece::Text { kind, text });
         }
     }
 

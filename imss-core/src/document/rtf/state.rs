@@ -41,6 +41,10 @@ pub(super) enum Value {
     Drawn,
     /// A variable of the document.
     Variable,
+    /// Who wrote a comment.
+    Commenter,
+    /// Those who changed text, with a semicolon after each.
+    Revisers,
 }
 
 /// What must be done when a group ends.
@@ -115,6 +119,8 @@ pub(super) fn destination(word: &[u8]) -> Option<(Destination, AtEnd)> {
         b"sn" => value(Value::Shape),
         b"sv" => value(Value::Drawn),
         b"docvar" => value(Value::Variable),
+        b"atnauthor" => value(Value::Commenter),
+        b"revtbl" => value(Value::Revisers),
         b"propname" => value(Value::Name),
         b"staticval" => value(Value::Content),
         b"title" => value(Value::Property("title")),
@@ -128,12 +134,12 @@ pub(super) fn destination(word: &[u8]) -> Option<(Destination, AtEnd)> {
         b"category" => value(Value::Property("category")),
         b"hlinkbase" => value(Value::Property("hyperlink-base")),
         b"generator" => value(Value::Property("generator")),
-        b"stylesheet" | b"colortbl" | b"listtable" | b"filetbl" | b"revtbl" | b"pntext"
-        | b"listtext" | b"nonesttables" | b"xe" | b"tc" | b"bkmkstart" | b"bkmkend"
-        | b"creatim" | b"revtim" | b"printim" | b"buptim" | b"objname" | b"objalias"
-        | b"objsect" | b"atnid" | b"atnauthor" | b"atntime" | b"atndate" | b"atnref"
-        | b"atnparent" | b"private" | b"blipuid" | b"ftnsep" | b"ftnsepc" | b"ftncn"
-        | b"aftnsep" | b"aftnsepc" | b"aftncn" | b"fontemb" | b"falt" | b"panose" => skip,
+        b"stylesheet" | b"colortbl" | b"listtable" | b"filetbl" | b"pntext" | b"listtext"
+        | b"nonesttables" | b"xe" | b"tc" | b"bkmkstart" | b"bkmkend" | b"creatim" | b"revtim"
+        | b"printim" | b"buptim" | b"objname" | b"objalias" | b"objsect" | b"atnid"
+        | b"atntime" | b"atndate" | b"atnref" | b"atnparent" | b"private" | b"blipuid"
+        | b"ftnsep" | b"ftnsepc" | b"ftncn" | b"aftnsep" | b"aftnsepc" | b"aftncn" | b"fontemb"
+        | b"falt" | b"panose" => skip,
         _ => None,
     }
 }

@@ -26,7 +26,7 @@ fn package() -> Vec<u8> {
 
 #[test]
 fn text_is_read_by_kind_and_page() {
-    let cases: [(&str, &[u8], &[&str]); 16] = [
+    let cases: [(&str, &[u8], &[&str]); 19] = [
         ("paragraphs", b"{\\rtf1\\ansi one\\par two\\par}", &["Shown:one", "Shown:two"]),
         ("the document's page", b"{\\rtf1\\ansicpg1250 \\'f8}", &["Shown:ř"]),
         ("a font's page", b"{\\rtf1\\ansicpg1252{\\fonttbl{\\f0\\fcharset0 A;}{\\f1\\fcharset128 M;}}\\f1 \\'93\\'fa\\'96{}\\f0\\'e9}", &["Shown:日\u{fffd}é"]),
@@ -37,6 +37,9 @@ fn text_is_read_by_kind_and_page() {
         ("hidden", b"{\\rtf1 Pay{\\v secret}pal\\par}", &["Shown:Paypal", "Hidden:secret"]),
         ("deleted", b"{\\rtf1 a{\\deleted b}c}", &["Shown:ac", "Revision:b"]),
         ("a comment", b"{\\rtf1 a{\\*\\annotation note}b}", &["Comment:note", "Shown:ab"]),
+        ("who wrote a comment", b"{\\rtf1 a{\\*\\atnid A}{\\*\\atnauthor Ann}\\chatn{\\*\\annotation note}b}", &["Comment:Ann", "Comment:note", "Shown:ab"]),
+        ("who changed", b"{\\rtf1{\\*\\revtbl {Unknown;}{Ann;}{\\u26085?;}}a}", &["Revision:Ann", "Revision:日", "Shown:a"]),
+        ("a reading", b"{\\rtf1 a{\\field{\\*\\fldinst EQ \\\\o\\\\ad(\\\\s\\\\up 9(x),b)}{\\fldrslt}}c}", &["Formula:EQ \\o\\ad(\\s\\up 9(x),b)", "Shown:abc"]),
         ("header and footnote", b"{\\rtf1{\\header top}a{\\footnote low}b}", &["Shown:top", "Shown:low", "Shown:ab"]),
         ("tables of the writer", b"{\\rtf1{\\stylesheet{\\s1 Normal;}}{\\colortbl;\\red0;}{\\*\\unknown x}a}", &["Shown:a"]),
         ("the better of two", b"{\\rtf1{\\upr{a?}{\\*\\ud{a\\u26085?}}}b}", &["Shown:a日b"]),

@@ -14,6 +14,7 @@ use super::strings::{Pieces, Shared, Style};
 use crate::archive::le::{length, u16_at, u32_at, u64_at};
 use crate::archive::{Member, UnpackError};
 use crate::document::active::{Active, ActiveKind};
+use crate::document::serial::{FirstDay, Formats};
 use crate::document::{Link, LinkKind, Piece, TextKind, codepage};
 use crate::limits::{Budget, Limit};
 
@@ -47,6 +48,7 @@ pub(super) struct Reader<'a> {
     shared: Shared,
     names: Names,
     books: Books,
+    formats: Formats,
     hidden_rows: HashSet<u16>,
     hidden_columns: Vec<(u16, u16)>,
     row: Option<(u16, TextKind)>,
@@ -77,6 +79,7 @@ impl<'a> Reader<'a> {
             shared: Shared::default(),
             names: Names::default(),
             books: Books::default(),
+            formats: Formats::default(),
             hidden_rows: HashSet::new(),
             hidden_columns: Vec::new(),
             row: None,
@@ -104,6 +107,14 @@ impl<'a> Reader<'a> {
             0x809 | 0x409 | 0x209 | 0x9 => self.begin(record),
             0x0a => self.end(budget)?,
             0x42 => self.style.page = u16_at(body, 0).map_or(codepage::WESTERN, u32::from),
+            0x22 if u16_at(body, 0) == Some(1) => self.formats.first_day = FirstDay::In1904,
+            0x41e => {
+                let code = body.get(2..).unwrap_or_default();
+                let code =
+                    if self.style.is_new { self.style.long(code) } else { self.style.short(code) };
+                self.formats.define(u16_at(body, 0).map_or(u32::MAX, u32::from), &code.0);
+            }
+            0xe0 => self.formats.add_cell(u16_at(body, 2).map_or(u32::MAX, u32::from)),
             0x85 => self.sheet(body),
             0xfc => {
                 let rest = records.continued();
@@ -129,6 +140,12 @@ impl<'a> Reader<'a> {
                 let (text, _) = self.style.long(body.get(4..).unwrap_or_default());
                 self.text(TextKind::Comment, text);
             }
+            // The author of a comment.
+            0x1c => {
+                let (author, _) = self.style.long(body.get(8..).unwrap_or_default());
+                self.text(TextKind::Comment, author);
+            }
+            0x1be => self.validation(body),
             0x14 | 0x15 => self.header(body),
             _ => self.cell(record),
         }
@@ -265,6 +282,17 @@ impl<'a> Reader<'a> {
         self.text(kind, text);
     }
 
+    /// What a cell says to those who fill it in: titles and texts ([MS-XLS] 2.4.96).
+    fn validation(&mut self, body: &[u8]) {
+        let mut rest = body.get(4..).unwrap_or_default();
+        for _ in 0..4 {
+            let (text, taken) = self.style.long(rest);
+            // What is empty is stored as a single NUL.
+            self.text(TextKind::Comment, text.replace('\0', ""));
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+    }
+
     fn header(&mut self, body: &[u8]) {
         let (text, _) =
             if self.style.is_new { self.style.long(body) } else { self.style.short(body) };
@@ -312,18 +340,18 @@ impl<'a> Reader<'a> {
             }
             0x27e => {
                 let number = u32_at(body, 6).map(packed_number).unwrap_or_default();
-                self.value(row, column, &number);
+                self.number((row, column), u16_at(body, 4), number);
             }
             0xbd => {
                 let numbers = body.get(4..).unwrap_or_default().chunks_exact(6);
                 for (column, number) in (column..).zip(numbers) {
-                    let number = u32_at(number, 2).map(packed_number).unwrap_or_default();
-                    self.value(row, column, &number);
+                    let value = u32_at(number, 2).map(packed_number).unwrap_or_default();
+                    self.number((row, column), u16_at(number, 0), value);
                 }
             }
             0x203 => {
                 let bits = u64_at(body, 6).unwrap_or_default();
-                self.value(row, column, &f64::from_bits(bits).to_string());
+                self.number((row, column), u16_at(body, 4), f64::from_bits(bits));
             }
             0x205 => {
                 let text = match (body.get(6), body.get(7)) {
@@ -376,7 +404,7 @@ impl<'a> Reader<'a> {
             (_, Some(0xffff)) => {}
             _ => {
                 let bits = u64_at(body, 6).unwrap_or_default();
-                self.value(row, column, &f64::from_bits(bits).to_string());
+                self.number((row, column), u16_at(body, 4), f64::from_bits(bits));
             }
         }
     }
@@ -402,6 +430,12 @@ impl<'a> Reader<'a> {
         } else {
             self.is_cut = true;
         }
+    }
+
+    /// Adds a number as its cell shows it.
+    fn number(&mut self, (row, column): (u16, u16), format: Option<u16>, number: f64) {
+        let date = format.and_then(|format| self.formats.shown(format.into(), number));
+        self.value(row, column, &date.unwrap_or_else(|| number.to_string()));
     }
 
     /// Adds a cell to its row.
@@ -439,14 +473,13 @@ impl<'a> Reader<'a> {
 }
 
 /// A number in four octets: an integer or the upper half of a real one, perhaps by 100.
-fn packed_number(field: u32) -> String {
+fn packed_number(field: u32) -> f64 {
     let number = if field & 2 != 0 {
         f64::from(field.cast_signed() >> 2)
     } else {
         f64::from_bits(u64::from(field & 0xffff_fffc) << 32)
     };
-    let number = if field & 1 != 0 { number / 100.0 } else { number };
-    number.to_string()
+    if field & 1 != 0 { number / 100.0 } else { number }
 }
 
 /// Names that the program defines ([MS-XLS] 2.5.66).

@@ -54,6 +54,38 @@ fn cells_are_read() {
 }
 
 #[test]
+fn dates_are_shown() {
+    let format = |number: u8, code: &str| {
+        let head = [number, 0, code.len() as u8, 0, 0];
+        record(0x41e, &[&head[..], code.as_bytes()].concat())
+    };
+    let cell = |number: u8| record(0xe0, &[0, 0, number, 0, 0, 0]);
+    let styles = [format(164, "yyyy/m/d"), cell(0), cell(14), cell(164)];
+    let packed = (43363_u32 << 2 | 2).to_le_bytes();
+    let one =
+        |place: u8, style: u8| record(0x27e, &[&[place, 0, 0, 0, style, 0][..], &packed].concat());
+    let many =
+        record(0xbd, &[&[3, 0, 0, 0, 1, 0][..], &packed, &[0, 0], &packed, &[1, 0]].concat());
+    let real = [&[4, 0, 0, 0, 2, 0][..], &29221.5_f64.to_le_bytes()].concat();
+    let sheet = [one(0, 0), one(1, 1), one(2, 2), many, record(0x203, &real)];
+    let found = extract(&Xls, workbook(0, 0, &styles, &sheet));
+    let expected = "S1\n43363\n2018-09-20\n2018-09-20\n2018-09-20\t43363\n1980-01-01 12:00:00";
+    assert_eq!(found.text(TextKind::Shown), expected);
+    let mac = [&[record(0x22, &[1, 0])], &styles[..]].concat();
+    let found = extract(&Xls, workbook(0, 0, &mac, &[one(0, 1)]));
+    assert_eq!(found.text(TextKind::Shown), "S1\n2022-09-21");
+}
+
+#[test]
+fn texts_about_cells_are_comments() {
+    let texts = b"\x05\0\0title\x01\0\0\0\x02\0\x01\x42\x30d\0\x05\0\0wrong\0\0\0\0";
+    let validation = record(0x1be, &[&[0; 4][..], texts].concat());
+    let author = record(0x1c, b"\0\0\0\0\0\0\x01\0\x03\0\0Bob\0");
+    let found = extract(&Xls, workbook(0, 0, &[], &[validation, author]));
+    assert_eq!(found.text(TextKind::Comment), "title\nあd\nwrong\nBob");
+}
+
+#[test]
 fn hidden_cells_are_told_apart() {
     let row = record(0x208, &[1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0]);
     let sheet = [row, label(0, "seen"), label(1, "secret")];
