@@ -86,6 +86,12 @@ impl BodyHasher {
                 }
                 self.text(b"\r");
             }
+            let (same, after) = self.unchanged(rest);
+            if !same.is_empty() {
+                self.text(same);
+                rest = after;
+                continue;
+            }
             let plain = |octet: &u8| match octet {
                 b'\r' => false,
                 b' ' | b'\t' => self.canon == Canon::Simple,
@@ -108,6 +114,23 @@ impl BodyHasher {
                 None => rest = &[],
             }
         }
+    }
+
+    /// Splits off what stands in the canonical form as it is: from a letter up to the last one, before
+    /// white space if that is reduced. Lines of it need not be looked at one by one.
+    fn unchanged<'a>(&self, rest: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+        let is_line_end = |octet: &u8| matches!(octet, b'\r' | b'\n');
+        if rest.first().is_none_or(is_line_end) {
+            return (&[], rest);
+        }
+        let stretch = match self.canon {
+            Canon::Simple => rest.len(),
+            Canon::Relaxed => memchr::memchr2(b' ', b'\t', rest).unwrap_or(rest.len()),
+        };
+        let stretch = rest.get(..stretch).unwrap_or(rest);
+        let last = stretch.iter().rposition(|octet| !is_line_end(octet));
+        let length = last.map_or(0, |last| last.saturating_add(1));
+        rest.split_at_checked(length).unwrap_or((&[], rest))
     }
 
     /// The digest, and the octets of the whole canonical form.

@@ -104,3 +104,14 @@ fn foreign_cases() {
     }
     assert!(compared > 20, "{compared}");
 }
+
+proptest::proptest! {
+    /// Octet by octet there are no runs: every octet goes through the states alone.
+    #[test]
+    fn the_form_does_not_depend_on_the_pieces(body in "[a \t\r\n]{0,40}", piece in 2_usize..50) {
+        for canon in [Canon::Simple, Canon::Relaxed] {
+            let whole = canonical(canon, body.as_bytes(), None, piece);
+            proptest::prop_assert_eq!(whole, canonical(canon, body.as_bytes(), None, 1));
+        }
+    }
+}
