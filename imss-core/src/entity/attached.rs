@@ -4,6 +4,7 @@
 //! field is enough for a mail program that was handed a `.eml`, and everything looks like one field.
 
 use super::Entity;
+use crate::filetype::TypeGroup;
 
 /// Names of files that mail programs and browsers open as a message.
 const NAMES: [&str; 5] = [".eml", ".emlx", ".mht", ".mhtml", ".nws"];
@@ -22,6 +23,13 @@ pub(super) fn start(entity: &Entity) -> Option<usize> {
     let start = behind_length(&entity.content).unwrap_or_default();
     let rest = entity.content.get(start..)?;
     begins_with_field(rest).then_some(start)
+}
+
+/// Whether a message is all that `entity` can be. Whoever calls an archive a message, by its label or
+/// by a name, has not made it one for readers who go by the content or by another name.
+pub(super) fn is_nothing_else(entity: &Entity) -> bool {
+    let is_text = matches!(entity.detected.group, TypeGroup::Text);
+    (is_text || entity.detected.media_type == "message/rfc822") && entity.also.is_empty()
 }
 
 /// Where the line ends that Apple Mail writes before a message: its length, padded with blanks.
@@ -78,6 +86,30 @@ mod tests {
         ];
         for (what, name, content, expected) in cases {
             assert_eq!(messages(name, content), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_archive_called_a_message_is_opened_too() {
+        // "x:" and a zip archive that holds a.txt: all of it one header field.
+        let content = "eDpQSwMEFAAAAAAAAAAhAIamEDYFAAAABQAAAAUAAABhLnR4dGhlbGxvUEsBAhQDFAAAAAAAAAAhAIam\r\n\
+            EDYFAAAABQAAAAUAAAAAAAAAAAAAAIABAAAAAGEudHh0UEsFBgAAAAABAAEAMwAAACgAAAAAAA==";
+        for (declared, one, other) in [
+            ("application/octet-stream", "x.eml", "invoice.zip"),
+            ("application/zip", "x.eml", "x.eml"),
+            ("message/rfc822", "invoice.zip", "invoice.zip"),
+        ] {
+            let raw = format!(
+                "Content-Type: {declared}; name=\"{one}\"\r\nContent-Transfer-Encoding: base64\r\n\
+                 Content-Disposition: attachment; filename=\"{other}\"\r\n\r\n{content}\r\n"
+            );
+            let message = Message::parse(raw.into_bytes().into(), &Limits::default());
+            let entities = Entities::extract(&message, &Limits::default(), &StopFlag::new());
+            let member = entities.iter().find(|entity| entity.name() == "a.txt");
+            assert!(
+                member.is_some_and(|member| &member.content[..] == b"hello"),
+                "{declared} {one}"
+            );
         }
     }
 }

@@ -48,14 +48,15 @@ impl Extraction<'_> {
             self.gap(GapReason::Encrypted, job.entity, ENGINE, detail);
         }
         let declared = declared.unwrap_or_default();
+        let is_message =
+            matches!(declared.as_str(), "message/rfc822" | "message/global" | "message/news")
+                || detected.media_type == "message/rfc822" && role != Role::Body;
         let named = self.entities.get(job.entity).and_then(attached::start);
-        if let Some(start) = named.filter(|_| role != Role::Body) {
-            return self.encoded_message(job, start);
-        }
-        if matches!(declared.as_str(), "message/rfc822" | "message/global" | "message/news")
-            || detected.media_type == "message/rfc822" && role != Role::Body
-        {
-            return self.encoded_message(job, 0);
+        if let Some(start) = named.filter(|_| role != Role::Body).or(is_message.then_some(0)) {
+            self.encoded_message(job, start);
+            if self.entities.get(job.entity).is_none_or(attached::is_nothing_else) {
+                return;
+            }
         }
         let known = self.entities.list.len();
         if !holds_no_lines {

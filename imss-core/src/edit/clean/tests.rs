@@ -310,19 +310,30 @@ fn opendocument_packages() {
         (
             "content.xml",
             b"<o:document-content xmlns:o=\"o\" xmlns:t=\"t\" xmlns:x=\"x\"><o:scripts><o:script/></o:scripts>\
-              <t:p>shown</t:p><d:frame><d:object-ole x:href=\"./Object 1\"/><d:image/></d:frame>\
+              <t:p>shown</t:p><d:frame><d:object-ole x:href=\"./Pictures/a.bin\"/><d:image x:href=\"Pictures/b.png\"/>\
+              <d:image x:href=\"http://a.example/b.png\"/></d:frame>\
               <t:section><t:section-source x:href=\"http://a.example/b.odt\"/><t:p>kept</t:p></t:section>\
               <t:a x:href=\"https://a.example/\">link</t:a>\
               <t:a x:href=\"vnd.sun.star.script:a\">run</t:a></o:document-content>",
         ),
         ("Basic/a.xml", b"<module>Sub Main</module>"),
         ("Object 1", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1ole"),
+        ("Pictures/a.bin", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1ole"),
+        ("Pictures/b.png", b"png"),
+        ("Object 2/Object 3/Basic/x.xml", b"<module/>"),
         ("Object 2/content.xml", b"<o:c xmlns:o=\"o\"><o:event-listeners><o:e/></o:event-listeners></o:c>"),
     ]);
     let cleaned = run(&package).unwrap();
     let members = unpack(&cleaned.content);
     let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["mimetype", "META-INF/manifest.xml", "content.xml", "Object 2/content.xml"]);
+    let kept = [
+        "mimetype",
+        "META-INF/manifest.xml",
+        "content.xml",
+        "Pictures/b.png",
+        "Object 2/content.xml",
+    ];
+    assert_eq!(names, kept);
     assert_eq!(
         members[1].1,
         "<m:manifest xmlns:m=\"m\"><m:file-entry m:full-path=\"/\"/>\
@@ -331,11 +342,11 @@ fn opendocument_packages() {
     assert_eq!(
         members[2].1,
         "<o:document-content xmlns:o=\"o\" xmlns:t=\"t\" xmlns:x=\"x\">\
-         <t:p>shown</t:p><d:frame><d:image/></d:frame>\
+         <t:p>shown</t:p><d:frame><d:image x:href=\"Pictures/b.png\"/></d:frame>\
          <t:section><t:p>kept</t:p></t:section>\
          <t:a x:href=\"https://a.example/\">link</t:a></o:document-content>"
     );
-    assert_eq!(cleaned.removed.len(), 7, "{:?}", cleaned.removed);
+    assert_eq!(cleaned.removed.len(), 10, "{:?}", cleaned.removed);
     let harmless =
         pack(&[("mimetype", b"application/vnd.oasis.opendocument.text"), ("content.xml", b"<a/>")]);
     assert_eq!(run(&harmless), Err(CleanError::NothingToRemove));
