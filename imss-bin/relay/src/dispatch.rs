@@ -203,8 +203,8 @@ pub(crate) async fn leaving(
         copy.rope = marked(&copy.rope, &outgoing.marks, field.as_ref());
     }
     let border = gateway.border();
-    let bytes = border.encoding_bytes(received, &outgoing.marks, &copies, traced);
-    let memory = gateway.memory_for(bytes).await;
+    let octets = border.encoding_bytes(received, &outgoing.marks, &copies, traced);
+    let memory = gateway.memory(octets).await;
     border.signed(received, &outgoing.marks, copies, traced, memory).await
 }
 

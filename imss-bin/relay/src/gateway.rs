@@ -270,7 +270,16 @@ impl Gateway {
         if bytes < SMALL_BYTES {
             return None;
         }
-        let wanted = bytes.saturating_mul(MEMORY_PER_OCTET).min(SCAN_MEMORY_BYTES);
+        self.memory(bytes.saturating_mul(MEMORY_PER_OCTET)).await
+    }
+
+    /// Waits for `octets` of the memory that scans share, and holds it for as long as the permit lives.
+    /// Little is had at once.
+    pub(crate) async fn memory(&self, octets: u64) -> Option<OwnedSemaphorePermit> {
+        if octets < SMALL_BYTES {
+            return None;
+        }
+        let wanted = octets.min(SCAN_MEMORY_BYTES);
         let permits = u32::try_from(wanted / PERMIT_BYTES).unwrap_or(u32::MAX);
         Arc::clone(&self.memory).acquire_many_owned(permits).await.ok()
     }
