@@ -148,7 +148,8 @@ impl Run<'_, '_, '_> {
             if data.len() > MAX_EXTENSION {
                 self.budget.left_out("a header of an entry past 1 MiB");
             }
-            extend(extension, header.kind, data.get(..MAX_EXTENSION).unwrap_or(&data));
+            let data = data.get(..MAX_EXTENSION).unwrap_or(&data);
+            extend(extension, header.kind, data, self.budget)?;
             return Ok(next(start, header.size));
         }
         let told = std::mem::take(extension);
@@ -279,7 +280,12 @@ impl<'a> Header<'a> {
 }
 
 /// Takes over one extension header (pax `x`, `g`, `X`; GNU `L`, `K`).
-fn extend(extension: &mut Extension, kind: u8, data: &[u8]) {
+fn extend(
+    extension: &mut Extension,
+    kind: u8,
+    data: &[u8],
+    budget: &mut Budget<'_>,
+) -> Result<(), Limit> {
     match kind {
         b'L' | b'N' => extension.names.push(text(data).to_vec()),
         b'K' => extension.targets.push(text(data).to_vec()),
@@ -289,12 +295,13 @@ fn extend(extension: &mut Extension, kind: u8, data: &[u8]) {
                     b"path" | b"GNU.sparse.name" => extension.names.push(value.to_vec()),
                     b"linkpath" => extension.targets.push(value.to_vec()),
                     b"size" => extension.size = decimal(value).or(extension.size),
-                    key => Map::record(&mut extension.sparse, key, value),
+                    key => Map::record(&mut extension.sparse, key, value, budget)?,
                 }
             }
         }
         _ => {}
     }
+    Ok(())
 }
 
 /// `LENGTH KEY=VALUE\n`, repeated.

@@ -201,7 +201,7 @@ impl Extraction<'_> {
             found.declared = Some(part.media_type().to_owned());
         }
         if part.encoding() == TransferEncoding::Uuencode {
-            let file = transfer::Uuencoded::find(&body, 0);
+            let file = transfer::Uuencoded::all(&body).next();
             found.names.extend(file.map(|file| encoded_word::decode_value(&file.name)));
         }
         let content = found.content.clone();

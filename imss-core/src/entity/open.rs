@@ -189,10 +189,8 @@ impl Extraction<'_> {
     }
 
     fn uuencoded_files(&mut self, job: &Job) {
-        let mut from = 0;
         let mut place = 0_u32;
-        while let Some(file) = Uuencoded::find(&job.content, from) {
-            from = file.end;
+        for file in Uuencoded::all(&job.content) {
             let size = u64::try_from(file.content.len()).unwrap_or(u64::MAX);
             let charged = self.budget.charge_entity().and_then(|()| self.budget.charge_bytes(size));
             if let Err(limit) = charged {

@@ -19,7 +19,7 @@ use crate::limits::Limit;
 use crate::message::{Message, Outside, Part, PartKind, TransferEncoding, outside_parts, transfer};
 
 /// Words that make text before or after the parts worth a look: fields, files, pages.
-const SIGNS: [&[u8]; 5] = [b"content-t", b"begin ", b"begin-base64 ", b"<html", b"<script"];
+const SIGNS: [&[u8]; 5] = [b"content-t", b"begin ", b"begin-base64", b"<html", b"<script"];
 
 /// How much of it is searched for them.
 const SIGN_BYTES: usize = 64 << 10;

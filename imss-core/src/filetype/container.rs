@@ -120,14 +120,15 @@ fn name(window: &[u8], at: usize, length: usize, start: usize) -> Option<&[u8]> 
 /// What an OLE compound file holds, by the names in the first sectors of its directory
 /// ([MS-CFB] 2.6): those that the root holds count before those of what is embedded.
 pub(super) fn ole(content: &[u8]) -> FileType {
-    // Names are compared without case ([MS-CFB] 2.6.4).
-    let directory = directory(content).to_ascii_lowercase();
-    let found = kind_of(&root_names(&directory)).or_else(|| kind_of(&directory));
+    let directory = directory(content);
+    // Names are compared without case ([MS-CFB] 2.6.4); what links them is numbers.
+    let found = kind_of(&root_names(&directory).to_ascii_lowercase());
+    let found = found.or_else(|| kind_of(&directory.to_ascii_lowercase()));
     let found = found.or_else(|| kind_of(&in_a_row(content)?.to_ascii_lowercase()));
     // Windows Installer: its class identifiers, or names in its packing of letters, from U+4840.
     let classes = [b"\x84\x10\x0c\0\0\0\0\0\xc0", b"\x86\x10\x0c\0\0\0\0\0\xc0"];
     let is_installer = classes.iter().any(|class| memmem::find(&directory, *class).is_some())
-        || directory.chunks(128).any(|entry| entry.starts_with(b"@h"));
+        || directory.chunks(128).any(|entry| entry.starts_with(b"@H"));
     known(if is_installer { "msi" } else { found.unwrap_or("ole") })
 }
 

@@ -8,6 +8,7 @@ mod claim;
 mod container;
 mod foreign;
 mod known;
+mod languages;
 mod packed;
 mod several;
 mod text;

@@ -60,10 +60,11 @@ fn is_lzma_header(content: &[u8]) -> Option<bool> {
     )
 }
 
-/// 2^n or 2^n + 2^(n-1), from 4 KiB on, as every writer has it.
+/// 2^n or 2^n + 2^(n-1), from 4 KiB on, as every writer has it, or the largest number.
 fn is_dictionary(size: u32) -> bool {
-    size >= DICTIONARY
-        && (size.is_power_of_two() || size.is_multiple_of(3) && (size / 3).is_power_of_two())
+    size == u32::MAX
+        || size >= DICTIONARY
+            && (size.is_power_of_two() || size.is_multiple_of(3) && (size / 3).is_power_of_two())
 }
 
 fn decodes_as_lzma(content: &[u8]) -> Option<bool> {
@@ -151,6 +152,7 @@ mod tests {
             ("lzma, 24 MiB", lzma(24 << 20, UNKNOWN), "lzma"),
             ("lzma, 4 KiB", lzma(4 << 10, UNKNOWN), "lzma"),
             ("lzma, 12 KiB", lzma(12 << 10, UNKNOWN), "lzma"),
+            ("lzma, the largest dictionary", lzma(u32::MAX, UNKNOWN), "lzma"),
             ("lzma of a known size", lzma(4 << 10, 54), "lzma"),
             ("lzma with other properties", OTHER.to_vec(), "lzma"),
             ("lzma with a dictionary that nobody writes", lzma(0x0001_2345, 54), "bin"),

@@ -205,27 +205,84 @@ fn text_types() {
 
 #[test]
 fn other_languages() {
+    use TypeGroup::{Script, Text};
+    let lua = "-- a\nlocal x = require 'y'\nlocal function f(a)\n  for _, m in ipairs(x) do\n    \
+        if m ~= nil then\n      m(a)\n    end\n  end\nend\n";
+    let m4 = "# a\nAC_DEFUN([X], [\n  AC_MSG_CHECKING([x])\n  if test x; then\n  fi\n])\n";
+    let shell = "# a\nif [ -e x ]; then\n  curl x\nfi\nfor i in 1; do\n  wget x\ndone\n";
+    let shell_as_m4 = format!(
+        "{shell}AC_DEFUN([X])\nAC_SUBST(X)\nAC_ARG_WITH(x)\nm4_define(x)\n\
+         AC_MSG_CHECKING([x])\ndnl\nAC_MSG_ERROR(x)\n"
+    );
+    let restarted = "#!/bin/sh\n# a\n# next line \\\nexec wish \"$0\" \"$@\"\n";
+    let configure = "AC_INIT([x], [1])\nAC_ARG_WITH([x], [y])\nAC_SUBST([X])\ndnl a\n";
+    let log = "Summary\nproc 1 ok\nproc 2 ok\n[string a]\n[list of x]\n} else {\nforeach x\n";
     let cases = [
-        ("Tcl by its interpreter", "#!/usr/bin/tclsh\n", "tcl"),
-        ("Tcl through the shell", "#!/bin/sh\n# \\\nexec wish \"$0\" \"$@\"\n", "tcl"),
+        ("Tcl by its interpreter", "#!/usr/bin/tclsh\n", "tcl", Script),
+        ("Tcl of a version through env", "#! /usr/bin/env -S tclsh8.6 -x\n", "tcl", Script),
+        ("Lua by its interpreter", "#!/usr/bin/lua5.4\n", "lua", Script),
+        ("another word with lua", "#!/usr/bin/evaluate\n", "script", Script),
+        ("another word with wish", "#!/opt/wishlist/sh\n", "sh", Script),
+        ("Tcl through the shell", restarted, "tcl", Script),
+        ("shell with Tcl in a comment", "#!/bin/sh\n# exec tclsh\ncurl x | sh\n", "sh", Script),
+        ("shell that runs wish", "#!/bin/sh\ntrue\nexec wish ||\ncurl x | sh\n", "sh", Script),
+        ("shell without a backslash", "#!/bin/sh\n# a\nexec wish $0\n", "sh", Script),
+        ("shell before Tcl", "#!/bin/sh\ncurl x | sh\n# \\\nexec wish $0\n", "sh", Script),
         (
             "Tcl",
             "# a\npackage require Tk\nproc a {b} {\n    set c [lindex $b 0]\n}\nforeach x $y {\n}\n",
             "tcl",
+            Text,
+        ),
+        ("Lua", lua, "lua", Text),
+        ("m4", m4, "m4", Text),
+        ("configure.ac", configure, "m4", Text),
+        ("a log with words of Tcl", log, "tcl", Text),
+        ("shell", shell, "sh", Script),
+        ("shell with words of m4", &shell_as_m4, "m4", Script),
+        (
+            "a module",
+            "// a\n/*\n * b\n */\nexport * from './a.js';\n\nexport { b } from \"./b.js\";\nexport {};\n",
+            "js",
+            Script,
         ),
         (
-            "Lua",
-            "-- a\nlocal x = require 'y'\nlocal function f()\n  for _, m in ipairs(x) do\n    \
-             m(function() return 1 end)\n  end\nend\n",
-            "lua",
+            "a page that shows an import",
+            "# Our library\n\nWrite:\n\n```\nimport React from 'react';\n```\n\nand enjoy.\n",
+            "txt",
+            Text,
         ),
-        ("m4", "# a\nAC_DEFUN([X], [\n  AC_MSG_CHECKING([x])\n  if test x; then\n  fi\n])\n", "m4"),
-        ("a module", "export * from './a.js';\nexport { b } from './b.js';\nexport {};\n", "js"),
-        ("prose", "export duties and import duties\nfrom 'abroad', that is\n", "txt"),
+        ("prose", "export duties and import duties\nfrom 'abroad', that is\n", "txt", Text),
+        ("a line of prose", "Dear all,\n\nsee below\nimport duties from 'abroad'\n", "txt", Text),
     ];
-    for (name, text, expected) in cases {
-        assert_eq!(extension(text.as_bytes()), expected, "{name}");
+    for (name, text, expected, group) in cases {
+        let found = detect(text.as_bytes());
+        assert_eq!((found.extension, found.group), (expected, group), "{name}");
     }
+}
+
+/// The numbers that link the tree of a directory are letters in another reading.
+#[test]
+fn names_of_ole_files_are_compared_without_case_and_numbers_are_not() {
+    let mut content = vec![0; 3 << 15];
+    content[..8].copy_from_slice(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1");
+    content[30] = 15;
+    // Entry, its name, what is before and after it in its tree, what it holds.
+    let entries = [
+        (0_usize, "Root Entry", -1, -1, 70),
+        (70, "WORDDocument", -1, 71, -1),
+        (71, "ObjectPool", -1, -1, 102),
+        (102, "EncryptedPackage", -1, -1, -1_i32),
+    ];
+    for (number, name, before, after, child) in entries {
+        let at = (1 << 15) + number * 128;
+        let name: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        content[at..at + name.len()].copy_from_slice(&name);
+        for (place, number) in [(68, before), (72, after), (76, child)] {
+            content[at + place..at + place + 4].copy_from_slice(&number.to_le_bytes());
+        }
+    }
+    assert_eq!(extension(&content), "doc");
 }
 
 /// What Windows runs by its name alone.

@@ -1,15 +1,13 @@
 //! Types of text: scripts, pages, messages, tables.
 //!
 //! In: the first octets, as ASCII in lower case; other octets do not matter. Out: an id of
-//! `types.txt`. Interpreters run a file by its name and not by its content, so this is a judgement:
-//! what looks like a script to two independent hints is one.
+//! `types.txt`. Languages are told by their hints (the module `languages`) and by interpreter lines.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
-use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use encoding_rs::{UTF_16BE, UTF_16LE};
+
+use super::languages::script;
 
 /// Octets that are judged.
 const WINDOW: usize = 16 << 10;
@@ -102,18 +100,43 @@ fn interpreter(text: &str) -> Option<&'static str> {
         ("node", "js"),
         ("osascript", "js"),
         ("pwsh", "ps1"),
-        ("tclsh", "tcl"),
-        ("wish", "tcl"),
-        ("expect", "tcl"),
-        ("lua", "lua"),
         ("sh", "sh"),
     ];
-    // Tcl takes the second line for the rest of a comment, the shell does not.
-    let restarts = |line: &str| line.starts_with("exec tclsh") || line.starts_with("exec wish");
-    if text.lines().skip(1).take(9).any(restarts) {
-        return Some("tcl");
+    let id = match program(line) {
+        "tclsh" | "wish" | "expect" => "tcl",
+        "lua" | "luajit" => "lua",
+        _ if restarts_as_tcl(text) => "tcl",
+        _ => names.iter().find(|(name, _)| line.contains(name)).map_or("script", |(_, id)| *id),
+    };
+    Some(id)
+}
+
+/// The program that an interpreter line runs, through `env` too, without its folder and version.
+fn program(line: &str) -> &str {
+    let name = |word: &'_ str| word.rfind('/').map_or(0, |slash| slash.saturating_add(1));
+    let mut words =
+        line.split_ascii_whitespace().map(|word| word.get(name(word)..).unwrap_or(word));
+    let is_told = |word: &&str| !word.starts_with('-') && !word.contains('=');
+    let first = words.next().unwrap_or_default();
+    let program = if first == "env" { words.find(is_told).unwrap_or_default() } else { first };
+    program.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-'))
+}
+
+/// Whether a shell script does nothing but hand itself to Tcl, which takes the line that does so for
+/// the rest of a comment because of the backslash before it, as the shell does not.
+fn restarts_as_tcl(text: &str) -> bool {
+    let mut continued = false;
+    for line in text.lines().skip(1).take(9) {
+        let line = line.trim();
+        if let Some(words) = line.strip_prefix("exec ").filter(|_| continued) {
+            return matches!(program(words), "tclsh" | "wish" | "expect");
+        }
+        if !line.is_empty() && !line.starts_with('#') {
+            return false;
+        }
+        continued = line.ends_with('\\') && !line.ends_with("\\\\");
     }
-    Some(names.iter().find(|(name, _)| line.contains(name)).map_or("script", |(_, id)| *id))
+    false
 }
 
 fn markup(text: &str) -> Option<&'static str> {
@@ -273,7 +296,8 @@ fn contained(text: &str) -> Option<&'static str> {
     let first = text.lines().next().unwrap_or_default();
     let uu = first.strip_prefix("begin ").and_then(|rest| rest.get(..4));
     let is_mode = |mode: &str| mode.trim_end().bytes().all(|octet| (b'0'..=b'7').contains(&octet));
-    if uu.is_some_and(is_mode) || first.starts_with("begin-base64 ") {
+    let others = ["begin-base64 ", "begin-base64-encoded ", "begin-encoded "];
+    if uu.is_some_and(is_mode) || others.iter().any(|start| first.starts_with(start)) {
         return Some("uu");
     }
     let line_starts =
@@ -298,228 +322,30 @@ fn contained(text: &str) -> Option<&'static str> {
     uu_inside.then_some("uu")
 }
 
-static HINTS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let hints = LANGUAGES.iter().flat_map(Language::hints).map(|(hint, _)| hint);
-    // Few and short: the fastest kind stays small.
-    AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(hints).ok()
-});
-
-/// Languages by hints: the language with most points, from four on. A hint counts once, a strong one
-/// twice, and without a strong one it is some other language, or prose about it.
-fn script(text: &str) -> Option<&'static str> {
-    let mut seen = HashSet::new();
-    let matches = HINTS.as_ref()?.try_find_overlapping_iter(text).ok()?;
-    seen.extend(matches.map(|found| found.pattern().as_usize()));
-    let mut number = 0_usize;
-    let mut best = (3, None);
-    for language in LANGUAGES {
-        let (mut points, mut is_strong) = (0, false);
-        for (_, weight) in language.hints() {
-            if seen.contains(&number) {
-                points += weight;
-                is_strong |= weight > 1;
-            }
-            number = number.saturating_add(1);
-        }
-        if is_strong && points > best.0 {
-            best = (points, Some(language.id));
-        }
-    }
-    best.1
-}
-
-/// A module that only hands on what others hold.
+/// A module that only hands on what others hold: of ten lines that are no comments, nine do so.
 fn module(text: &str) -> Option<&'static str> {
-    let is_from = |line: &str| {
-        let line = line.trim_end().trim_end_matches(';');
-        let quoted = line.strip_suffix('\'').and_then(|rest| rest.rsplit_once(" from '"));
-        let quoted =
-            quoted.or_else(|| line.strip_suffix('"').and_then(|rest| rest.rsplit_once(" from \"")));
-        quoted.is_some_and(|(what, _)| what.starts_with("export ") || what.starts_with("import "))
-    };
-    text.lines().take(200).any(is_from).then_some("js")
-}
-
-struct Language {
-    id: &'static str,
-    strong: &'static [&'static str],
-    weak: &'static [&'static str],
-}
-
-impl Language {
-    fn hints(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        let strong = self.strong.iter().map(|hint| (*hint, 2));
-        strong.chain(self.weak.iter().map(|hint| (*hint, 1)))
+    let (mut hands_on, mut others, mut in_comment) = (0_usize, 0_usize, false);
+    for line in text.lines().take(200).map(str::trim) {
+        in_comment |= line.starts_with("/*");
+        if in_comment {
+            in_comment = !line.ends_with("*/");
+        } else if is_handing_on(line) {
+            hands_on = hands_on.saturating_add(1);
+        } else if !line.is_empty() && !line.starts_with("//") && line != "export {};" {
+            others = others.saturating_add(1);
+        }
     }
+    (hands_on > 0 && others.saturating_mul(9) <= hands_on).then_some("js")
 }
 
-const LANGUAGES: &[Language] = &[
-    Language {
-        id: "js",
-        strong: &[
-            "new activexobject(",
-            "wscript.createobject(",
-            "string.fromcharcode(",
-            "new function(",
-            "document.write(",
-            "window.location",
-            "unescape(",
-            "eval(",
-            "function(",
-            "=> {",
-            "document.getelementbyid(",
-            "module.exports",
-            "use strict",
-            "require('",
-            "require(\"",
-        ],
-        weak: &[
-            "var ",
-            "let ",
-            "const ",
-            "function ",
-            "return ",
-            "return;",
-            "});",
-            "();",
-            "===",
-            "try{",
-            "try {",
-            "wscript.",
-            "this.",
-            "].join(",
-            ".split(",
-            ".replace(/",
-        ],
-    },
-    Language {
-        id: "vbs",
-        strong: &[
-            "on error resume next",
-            "end sub",
-            "end function",
-            "wscript.createobject(\"",
-            "end if\r",
-            "end if\n",
-            "= createobject(",
-            "set wshshell",
-            "executeglobal",
-            "option explicit",
-        ],
-        weak: &[
-            "\ndim ",
-            "msgbox",
-            "wscript.",
-            "createobject(",
-            "set ",
-            "chr(",
-            "sub ",
-            " then",
-            "strreverse(",
-        ],
-    },
-    Language {
-        id: "ps1",
-        strong: &[
-            "invoke-expression",
-            "iex(",
-            "iex (",
-            "new-object ",
-            "$env:",
-            "-executionpolicy",
-            "[system.",
-            "write-host",
-            "invoke-webrequest",
-            "frombase64string",
-            "start-process",
-            "add-type ",
-            "set-strictmode",
-            "[cmdletbinding",
-        ],
-        weak: &[
-            "param(",
-            "$_.",
-            " -eq ",
-            "foreach",
-            "$null",
-            "| out-null",
-            "get-",
-            "set-",
-            "\n$",
-            "function ",
-        ],
-    },
-    Language {
-        id: "bat",
-        strong: &[
-            "%~dp0",
-            "\ngoto ",
-            "\nset /p",
-            "\nset /a",
-            "%comspec%",
-            "cmd /c",
-            "cmd.exe /c",
-            "setlocal",
-            "\nif not exist ",
-            "\nif exist ",
-            "%temp%\\",
-            "%appdata%",
-            "start /min",
-        ],
-        weak: &[
-            "\nrem ",
-            "\nset ",
-            "\necho ",
-            "\ndel ",
-            "\ncopy ",
-            "\ncall ",
-            "\nexit",
-            "pause",
-            "powershell",
-            "%~",
-            "\n@",
-        ],
-    },
-    Language {
-        id: "sh",
-        strong: &["\nfi\n", "\ndone\n", "esac\n", "; then\n", "; do\n"],
-        weak: &["\necho ", "\nexport ", "$(", "\nif [", "chmod ", "wget ", "curl "],
-    },
-    Language {
-        id: "py",
-        strong: &[
-            "\ndef ",
-            "\nimport os",
-            "\nimport sys",
-            "if __name__ ==",
-            "self.",
-            "\nfrom __future__",
-        ],
-        weak: &["import ", "print(", "    return ", "lambda ", "elif ", "class ", "except"],
-    },
-    Language {
-        id: "tcl",
-        strong: &[
-            "\nproc ",
-            "\nnamespace eval ",
-            "\npackage require ",
-            "\npackage provide ",
-            "[lindex ",
-            "[string ",
-        ],
-        weak: &["\n    set ", "$::", "foreach ", "} else {", "} {\n", "[list ", "[expr "],
-    },
-    Language {
-        id: "lua",
-        strong: &["\nlocal function ", " in ipairs(", " in pairs(", " ~= nil", "setmetatable("],
-        weak: &["\nlocal ", " then\n", "\nend\n", "  end\n", " == nil", "= require", "= {}\n"],
-    },
-    Language {
-        id: "m4",
-        strong: &["ac_defun([", "ac_arg_with(", "ac_msg_checking([", "ac_subst(", "m4_define("],
-        weak: &["dnl ", "\ndnl\n", "ac_msg_result(", "ac_msg_error(", "ac_cache_", "])\n"],
-    },
-];
+/// `export … from '…'` or `import … from '…'`.
+fn is_handing_on(line: &str) -> bool {
+    let line = line.trim_end_matches(';');
+    let quoted = line.strip_suffix('\'').and_then(|rest| rest.rsplit_once(" from '"));
+    let quoted =
+        quoted.or_else(|| line.strip_suffix('"').and_then(|rest| rest.rsplit_once(" from \"")));
+    quoted.is_some_and(|(what, _)| what.starts_with("export ") || what.starts_with("import "))
+}
 
 fn json(text: &str) -> Option<&'static str> {
     let inner = text.strip_prefix(['{', '['])?.trim_start();

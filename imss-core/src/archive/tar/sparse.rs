@@ -15,6 +15,10 @@ use crate::limits::{Budget, Limit};
 const PER_STEP: u64 = 8;
 /// What a block of a map costs, in steps.
 const STEPS: u64 = 50;
+/// Octets that a number of a map takes while it is kept.
+const NUMBER: u64 = 8;
+/// Octets of the shortest pair in a map before what is stored: `0\n0\n`.
+const PAIR: usize = 4;
 
 /// Where the pieces of a file belong: offsets and lengths.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,20 +59,37 @@ impl Map {
     }
 
     /// Takes over a record of an extension header, if it is about sparse files.
-    pub(super) fn record(map: &mut Option<Self>, key: &[u8], value: &[u8]) {
-        let Some(key) = key.strip_prefix(b"GNU.sparse.".as_slice()) else { return };
+    ///
+    /// # Errors
+    ///
+    /// When the budget has no room for what it says.
+    pub(super) fn record(
+        map: &mut Option<Self>,
+        key: &[u8],
+        value: &[u8],
+        budget: &mut Budget<'_>,
+    ) -> Result<(), Limit> {
+        let Some(key) = key.strip_prefix(b"GNU.sparse.".as_slice()) else { return Ok(()) };
         let map = map.get_or_insert_default();
         match key {
             b"size" | b"realsize" => map.size = decimal(value),
-            b"offset" => map.offsets.extend(decimal(value)),
-            b"numbytes" => map.lengths.extend(decimal(value)),
+            b"offset" | b"numbytes" => {
+                budget.charge_bytes(NUMBER)?;
+                let numbers = if key == b"offset" { &mut map.offsets } else { &mut map.lengths };
+                numbers.extend(decimal(value));
+            }
             b"map" => {
                 let numbers = value.split(|&octet| octet == b',').map_while(decimal);
+                budget.charge_bytes((numbers.clone().count() as u64).saturating_mul(NUMBER))?;
+                // Readers take the last map that is whole, not the sum of all.
+                map.offsets.clear();
+                map.lengths.clear();
                 map.numbers(numbers);
             }
             b"major" => map.is_inside = value == b"1",
             _ => {}
         }
+        Ok(())
     }
 
     /// Octets of the whole file, as far as that is told.
@@ -90,7 +111,9 @@ impl Map {
         let limit = |limit: Limit| Missing::new(GapReason::Limit(limit), format!("{limit} limit"));
         let mut data = &**stored;
         if self.is_inside {
-            data = self.inside(data).ok_or_else(malformed)?;
+            let (count, start) = count(data).ok_or_else(malformed)?;
+            budget.charge_bytes((count as u64).saturating_mul(2 * NUMBER)).map_err(limit)?;
+            data = self.inside(data, count, start).ok_or_else(malformed)?;
         }
         let size = self.size.ok_or_else(malformed)?;
         if size > budget.limits().max_entity_bytes {
@@ -132,20 +155,14 @@ impl Map {
         Some(pieces)
     }
 
-    /// Reads the map before what is stored: a count and that many pairs, a number a line. Gives what
+    /// Reads the map before what is stored: from `at` on, `count` pairs, a number a line. Gives what
     /// is behind it.
-    fn inside<'a>(&mut self, stored: &'a [u8]) -> Option<&'a [u8]> {
-        let mut at = 0_usize;
-        let mut line = || {
-            let rest = stored.get(at..)?;
-            let end = memchr::memchr(b'\n', rest.get(..rest.len().min(24))?)?;
-            at = at.checked_add(end)?.checked_add(1)?;
-            decimal(rest.get(..end)?)
-        };
-        let count = line()?;
+    fn inside<'a>(&mut self, stored: &'a [u8], count: usize, mut at: usize) -> Option<&'a [u8]> {
+        self.offsets.clear();
+        self.lengths.clear();
         for _ in 0..count {
-            self.offsets.push(line()?);
-            self.lengths.push(line()?);
+            self.offsets.push(line(stored, &mut at)?);
+            self.lengths.push(line(stored, &mut at)?);
         }
         stored.get(at.checked_next_multiple_of(BLOCK)?..)
     }
@@ -161,4 +178,20 @@ impl Map {
             self.lengths.push(length);
         }
     }
+}
+
+/// How many pairs a map before what is stored has, and where the first starts; `None` for more than
+/// there is room for.
+fn count(stored: &[u8]) -> Option<(usize, usize)> {
+    let mut at = 0;
+    let count = usize::try_from(line(stored, &mut at)?).ok()?;
+    (count <= stored.len() / PAIR).then_some((count, at))
+}
+
+/// The number in the line at `at`, which is moved behind it.
+fn line(stored: &[u8], at: &mut usize) -> Option<u64> {
+    let rest = stored.get(*at..)?;
+    let end = memchr::memchr(b'\n', rest.get(..rest.len().min(24))?)?;
+    *at = at.checked_add(end)?.checked_add(1)?;
+    decimal(rest.get(..end)?)
 }

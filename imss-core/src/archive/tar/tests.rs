@@ -184,3 +184,34 @@ fn sparse_files_get_their_holes_back() {
         assert_eq!(missing, detail, "{name}");
     }
 }
+
+/// A map costs the budget as much as it takes, and the last one counts.
+#[test]
+fn maps_of_sparse_files_are_charged() {
+    let file = raw(b'0', "s", &[], b"abb");
+    let map = |map: &str| pax(&[("size", "8"), ("map", map)]);
+    let long = map("0,0,".repeat(4_000).trim_end_matches(','));
+    let inside = |count: &str| {
+        let mut map = [count, "\n", &"0\n0\n".repeat(2_000)].concat().into_bytes();
+        map.resize(map.len().next_multiple_of(BLOCK), 0);
+        let stored = raw(b'0', "s", &[], &map);
+        [pax(&[("major", "1"), ("realsize", "0")]), stored].concat()
+    };
+    let limits = Limits { max_total_bytes: 200 << 10, ..Limits::small() };
+    let cases = [
+        ("two maps", [map("0,3"), map("2,1,5,2"), file.clone()].concat(), None),
+        ("one long map", [long.clone(), map("2,1,5,2"), file.clone()].concat(), None),
+        ("many long maps", [long.repeat(9), file].concat(), Some("result")),
+        ("a map inside", inside("2000"), None),
+        ("a map inside that lies", inside("12000000"), Some("map of a sparse file")),
+        ("a long map inside", [inside("2000"), inside("2000").repeat(9)].concat(), Some("result")),
+    ];
+    for (name, content, expected) in cases {
+        let found = unpack(&Tar, [content, vec![0; 2 * BLOCK]].concat(), &limits);
+        let missing = found.members.iter().find_map(|member| member.missing.as_ref());
+        let detail = missing.map(|missing| missing.detail.as_str());
+        let is_cut = found.result == Err(UnpackError::Limit(Limit::TotalBytes));
+        let told = if is_cut { Some("result") } else { detail };
+        assert_eq!(told, expected, "{name}");
+    }
+}
