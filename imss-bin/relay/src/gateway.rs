@@ -325,8 +325,8 @@ impl Acceptor for Gateway {
             Stage::Hello { .. } | Stage::Rcpt { .. } => {}
         }
         let not_for_data = match stage {
-            Stage::Rcpt { role, reverse_path, recipient, .. } => {
-                self.border.load().bounce(role, reverse_path, recipient)?.not_for_data
+            Stage::Rcpt { role, reverse_path, recipient, first, .. } => {
+                self.border.load().bounce(role, reverse_path, recipient, first)?.not_for_data
             }
             _ => None,
         };

@@ -2,7 +2,8 @@
 //!
 //! In: text, links and facts as they are read. Out: [`Piece`]s. Text past
 //! [`Limits::max_text_bytes`](crate::limits::Limits) is dropped after one piece that shows that there
-//! was more; the first defect is kept for the end, and reading goes on after it.
+//! was more; the first defect is kept for the end, and reading goes on after it. The octets of properties
+//! and links count too: some file formats can name one long value ten thousand times ([`Values`]).
 
 use bytes::Bytes;
 
@@ -18,6 +19,36 @@ const MAX_LABEL: usize = 1 << 10;
 const MAX_VALUE: usize = 64 << 10;
 /// Links, properties and facts of one document, each.
 const MAX_FACTS: usize = 10_000;
+/// Octets of the properties and links of one document.
+const MAX_VALUES: usize = 16 << 20;
+
+/// The octets of a document's properties and links.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    octets: usize,
+    is_full: bool,
+}
+
+impl Values {
+    /// Whether one more value of `octets` fits; charges the message with it. Once one does not, none does.
+    pub(crate) fn fits(&mut self, octets: usize, budget: &mut Budget<'_>) -> Result<bool, Limit> {
+        let sum = self.octets.saturating_add(octets);
+        if self.is_full || sum > MAX_VALUES {
+            self.is_full = true;
+            budget.left_out("properties and links past 16 MiB");
+            return Ok(false);
+        }
+        let charged = budget.charge_bytes(u64::try_from(octets).unwrap_or(u64::MAX));
+        self.is_full = charged.is_err();
+        self.octets = sum;
+        charged.map(|()| true)
+    }
+
+    /// Whether a value did not fit.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_full
+    }
+}
 
 /// Where an extractor puts what it finds.
 pub(crate) struct Sink<'a, 'b> {
@@ -27,6 +58,7 @@ pub(crate) struct Sink<'a, 'b> {
     room: usize,
     is_full: bool,
     facts: usize,
+    values: Values,
     problem: Option<UnpackError>,
 }
 
@@ -34,7 +66,15 @@ impl<'a, 'b> Sink<'a, 'b> {
     /// A sink for one document.
     pub(crate) fn new(budget: &'a mut Budget<'b>, out: &'a mut dyn FnMut(Piece)) -> Self {
         let room = budget.limits().max_text_bytes;
-        Self { budget, out, room, is_full: false, facts: 0, problem: None }
+        Self {
+            budget,
+            out,
+            room,
+            is_full: false,
+            facts: 0,
+            values: Values::default(),
+            problem: None,
+        }
     }
 
     /// Whether more text would only be dropped.
@@ -65,8 +105,11 @@ impl<'a, 'b> Sink<'a, 'b> {
             if value.len() > MAX_VALUE {
                 self.budget.left_out("the end of a property past 64 KiB");
             }
-            let name = cut(name, MAX_LABEL).to_lowercase();
-            (self.out)(Piece::Property { name, value: cut(value, MAX_VALUE).to_owned() });
+            let (name, value) = (cut(name, MAX_LABEL), cut(value, MAX_VALUE));
+            if self.values_fit(name.len().saturating_add(value.len())) {
+                let (name, value) = (name.to_lowercase(), value.to_owned());
+                (self.out)(Piece::Property { name, value });
+            }
         }
     }
 
@@ -76,9 +119,12 @@ impl<'a, 'b> Sink<'a, 'b> {
         if target.is_empty() || target.starts_with('#') || !self.fact() {
             return;
         }
-        let target = cut(target, MAX_TARGET).to_owned();
+        let target = cut(target, MAX_TARGET);
         let label = if label == target { "" } else { cut(label, MAX_LABEL) };
-        (self.out)(Piece::Link(Link { kind, target, label: label.to_owned() }));
+        if self.values_fit(target.len().saturating_add(label.len())) {
+            let (target, label) = (target.to_owned(), label.to_owned());
+            (self.out)(Piece::Link(Link { kind, target, label }));
+        }
     }
 
     /// Something that acts.
@@ -147,6 +193,16 @@ impl<'a, 'b> Sink<'a, 'b> {
         fits
     }
 
+    fn values_fit(&mut self, octets: usize) -> bool {
+        match self.values.fits(octets, self.budget) {
+            Ok(fits) => fits,
+            Err(limit) => {
+                self.left_out(limit);
+                false
+            }
+        }
+    }
+
     fn member(&mut self, name: &str, content: Bytes) -> Result<Member, Limit> {
         self.budget.charge_entity()?;
         let claimed_size = u64::try_from(content.len()).unwrap_or(u64::MAX);
@@ -187,4 +243,43 @@ fn decoded(text: &str, letter: impl Fn(u8) -> u8) -> Option<Vec<u8>> {
     clean.truncate(length);
     clean.shrink_to_fit();
     Some(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn properties_and_links_are_bounded_together() {
+        let limits = Limits::default();
+        let value = "v".repeat(MAX_VALUE);
+        let mut budget = Budget::new(&limits);
+        let before = budget.bytes_left();
+        let mut octets = 0_usize;
+        let mut out = |piece| match piece {
+            Piece::Property { name, value } => octets += name.len() + value.len(),
+            Piece::Link(link) => octets += link.target.len() + link.label.len(),
+            _ => {}
+        };
+        let mut sink = Sink::new(&mut budget, &mut out);
+        for _ in 0..4_000 {
+            sink.property("name", &value);
+            sink.link(LinkKind::Click, &value, "label");
+        }
+        assert_eq!(sink.finish(), Ok(()));
+        assert!(octets <= MAX_VALUES && octets > MAX_VALUES - 2 * MAX_VALUE, "{octets}");
+        assert_eq!(before - budget.bytes_left(), octets as u64);
+        assert_eq!(budget.take_left_out(), ["properties and links past 16 MiB"]);
+    }
+
+    #[test]
+    fn values_count_in_the_message() {
+        let limits = Limits { max_total_bytes: 100, ..Limits::small() };
+        let mut budget = Budget::new(&limits);
+        let mut out = |_| {};
+        let mut sink = Sink::new(&mut budget, &mut out);
+        sink.property("name", &"v".repeat(97));
+        assert_eq!(sink.finish(), Err(UnpackError::Limit(Limit::TotalBytes)));
+    }
 }

@@ -7,7 +7,8 @@
 //! A bounce to a wrong tag is refused at `RCPT TO`. One without a tag is refused as
 //! soon as its content begins: until then it looks like a server that asks whether a mailbox exists, which
 //! is done with the null reverse-path and goes no further than `RCPT TO`. A secondary MX that was told "no"
-//! then would refuse mail that is no bounce at all.
+//! then would refuse mail that is no bounce at all. Since the reply to the content is for all recipients,
+//! they are either all without a tag or all fine: the others get 452, and come in a transaction of theirs.
 
 use aws_lc_rs::hmac;
 use imss_core::authentication::{DomainPattern, domain_of};

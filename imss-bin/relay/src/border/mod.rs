@@ -187,28 +187,35 @@ impl Border {
     }
 
     /// What stands against a recipient of a message from outside, before its content: for a bounce of mail
-    /// that we did not send, see [`batv`].
+    /// that we did not send, see [`batv`]. `first` is a recipient that has leave already: what is said to
+    /// the content is said for all.
     ///
     /// # Errors
     ///
-    /// The reply to a bounce with a wrong tag. One without a tag has leave, but not for its content.
+    /// The reply to a bounce with a wrong tag, or to a recipient who must not share the reply with `first`.
+    /// A bounce without a tag has leave, but not for its content.
     pub(crate) fn bounce(
         &self,
         role: Role,
         reverse_path: &ReversePath,
         recipient: &ForwardPath,
+        first: Option<&ForwardPath>,
     ) -> Result<Leave, Reply> {
         let is_outside = role.mode != Mode::Reinject && !role.is_trusted;
         let Some(tags) = self.tags.as_ref().filter(|_| is_outside && reverse_path.is_null()) else {
             return Ok(Leave::default());
         };
-        match self.untagged(tags, recipient, true) {
-            Untagged::Plain | Untagged::Valid(_) => Ok(Leave::default()),
-            Untagged::Invalid => Err(not_our_bounce()),
-            Untagged::Missing => {
-                Ok(Leave { not_for_data: Some(not_our_bounce()), ..Leave::default() })
-            }
+        let found = self.untagged(tags, recipient, true);
+        if found == Untagged::Invalid {
+            return Err(not_our_bounce());
         }
+        let is_missing = found == Untagged::Missing;
+        let parts = |first| (self.untagged(tags, first, true) == Untagged::Missing) != is_missing;
+        if first.is_some_and(parts) {
+            let text = "Too many recipients: this one needs another reply, send it by itself";
+            return Err(Reply::new(452, (4, 5, 3), text));
+        }
+        Ok(Leave { not_for_data: is_missing.then(not_our_bounce), ..Leave::default() })
     }
 
     /// Takes our tags from the recipients of a message from outside.

@@ -354,7 +354,7 @@ fn bounces_before_their_content() {
     for (name, to, from, is_trusted, expected) in cases {
         let recipient = ForwardPath::parse(to, lax).unwrap();
         for (mode, expected) in [(Mode::Edge, expected), (Mode::Reinject, leave)] {
-            let said = border.bounce(Role { mode, is_trusted }, &path(from), &recipient);
+            let said = border.bounce(Role { mode, is_trusted }, &path(from), &recipient, None);
             let said = match said {
                 Ok(Leave { not_for_data: None, .. }) => leave,
                 Ok(_) => later,
@@ -363,5 +363,24 @@ fn bounces_before_their_content() {
             };
             assert_eq!(said, expected, "{name}, {mode:?}");
         }
+    }
+    // The reply to the content is one for all: who gets another one comes in another transaction.
+    let (bare, others) = ("bob@ours.example", "bob@else.example");
+    let cases = [
+        ("fine, and one without a tag", others, bare, "", Err(452)),
+        ("the other way round", bare, others, "", Err(452)),
+        ("a valid tag, and none", tagged, bare, "", Err(452)),
+        ("two without a tag", bare, "eve@ours.example", "", Ok(true)),
+        ("two that are fine", tagged, others, "", Ok(false)),
+        ("fine, and a forged one", others, forged.as_str(), "", Err(550)),
+        ("mail to both", others, bare, "a@b.example", Ok(false)),
+    ];
+    for (name, first, second, from, expected) in cases {
+        let parse = |text: &str| ForwardPath::parse(text, lax).unwrap();
+        let (first, recipient) = (parse(first), parse(second));
+        let role = Role { mode: Mode::Edge, is_trusted: stranger };
+        let said = border.bounce(role, &path(from), &recipient, Some(&first));
+        let said = said.map(|leave| leave.not_for_data.is_some()).map_err(|reply| reply.code);
+        assert_eq!(said, expected, "{name}");
     }
 }

@@ -63,15 +63,8 @@ impl Reader<'_, '_> {
             let word = if password.is_empty() { "empty password" } else { "known password" };
             self.property("encryption", word.to_owned());
         }
-        for trailer in &store.trailers {
-            if let Some(info) = store.dict(trailer, b"Info") {
-                for (name, value) in &info.0 {
-                    if let Value::Text(value) = store.resolve(value) {
-                        let name = String::from_utf8_lossy(name);
-                        self.property(&name, text_string::text(value));
-                    }
-                }
-            }
+        for info in store.trailers.iter().filter_map(|trailer| store.dict(trailer, b"Info")) {
+            self.info(info)?;
         }
         for (place, object) in store.objects.iter().enumerate() {
             self.budget.charge_work(50)?;
@@ -79,6 +72,19 @@ impl Reader<'_, '_> {
             if let Some(dict) = object.dict().filter(|dict| dict.is_type(b"Metadata")) {
                 self.metadata(place, dict)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Properties (§14.3.3). Many may be one object, which is read for each of them.
+    fn info(&mut self, info: &Dict) -> Result<(), Limit> {
+        for (name, value) in &info.0 {
+            let Value::Text(value) = self.store.resolve(value) else { continue };
+            if self.values.is_full() {
+                break;
+            }
+            self.budget.charge_work((value.len() as u64).saturating_add(50))?;
+            self.property(&String::from_utf8_lossy(name), text_string::text(value));
         }
         Ok(())
     }

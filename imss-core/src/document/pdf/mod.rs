@@ -33,6 +33,7 @@ use memchr::memmem;
 
 use self::filter::Decoded;
 use self::store::Store;
+use super::sink::Values;
 use super::{Active, ActiveKind, Extractor, Link, LinkKind, Piece, TextKind};
 use crate::anomaly::AnomalyKind;
 use crate::archive::{Member, Missing, Source, UnpackError};
@@ -92,6 +93,7 @@ impl Extractor for Pdf {
             seen: HashSet::new(),
             handed: HashSet::new(),
             labels: HashMap::new(),
+            values: Values::default(),
         };
         reader.anomalies(source.content);
         if store.locked {
@@ -118,6 +120,8 @@ struct Reader<'a, 'b> {
     handed: HashSet<usize>,
     /// The text under the links of the pages, by their target.
     labels: HashMap<Box<[u8]>, String>,
+    /// The octets of properties and links.
+    values: Values,
 }
 
 impl Reader<'_, '_> {
@@ -143,7 +147,11 @@ impl Reader<'_, '_> {
 
     fn property(&mut self, name: &str, value: String) {
         let name: String = name.chars().take(100).collect::<String>().to_lowercase();
-        if !value.trim().is_empty() && self.is_new(&format!("property {name} {value}")) {
+        if value.trim().is_empty() {
+            return;
+        }
+        let octets = name.len().saturating_add(value.len());
+        if self.is_new_value(format!("property {name} {value}"), octets) {
             (self.out)(Piece::Property { name, value });
         }
     }
@@ -151,9 +159,28 @@ impl Reader<'_, '_> {
     fn link(&mut self, kind: LinkKind, raw: &[u8]) {
         let target: String = text_string::text(raw).chars().take(4096).collect();
         let target = target.get(..target.floor_char_boundary(4096)).unwrap_or_default().to_owned();
+        if target.is_empty() {
+            return;
+        }
         let label = self.labels.get(raw).filter(|label| **label != target).cloned();
-        if !target.is_empty() && self.is_new(&format!("link {kind:?} {target}")) {
-            (self.out)(Piece::Link(Link { kind, target, label: label.unwrap_or_default() }));
+        let label = label.unwrap_or_default();
+        let octets = target.len().saturating_add(label.len());
+        if self.is_new_value(format!("link {kind:?} {target}"), octets) {
+            (self.out)(Piece::Link(Link { kind, target, label }));
+        }
+    }
+
+    /// Whether a property or link is new and there is room for it.
+    fn is_new_value(&mut self, what: String, octets: usize) -> bool {
+        if self.seen.contains(&what) {
+            return false;
+        }
+        match self.values.fits(octets, self.budget) {
+            Ok(fits) => fits && self.seen.insert(what),
+            Err(limit) => {
+                self.trouble.get_or_insert(UnpackError::Limit(limit));
+                false
+            }
         }
     }
 

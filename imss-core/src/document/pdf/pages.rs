@@ -24,6 +24,9 @@ const MAX_PARENTS: usize = 50;
 const MAX_STREAMS: usize = 10_000;
 /// Steps of one page besides its content.
 const PAGE: u64 = 500;
+/// Steps of one version of a content stream, and octets of remembering it: twice a place.
+const VERSION: u64 = 20;
+const VERSION_BYTES: u64 = 16;
 
 impl<'a> Reader<'a, '_> {
     /// Reports the text of all pages.
@@ -108,9 +111,14 @@ impl<'a> Reader<'a, '_> {
                 continue;
             }
             canvas.turn(area);
-            let mut data = Vec::new();
+            let (mut data, mut known) = (Vec::new(), HashSet::new());
             for place in streams {
-                data.extend_from_slice(&self.decode(place)?.bytes);
+                let bytes = self.decode(place)?.bytes;
+                if !known.insert(place) {
+                    // What stands once in the file may be here ten thousand times.
+                    self.budget.charge_bytes(bytes.len() as u64)?;
+                }
+                data.extend_from_slice(&bytes);
                 data.push(b'\n');
             }
             draw(self, canvas, &data, resources, &start)?;
@@ -147,12 +155,21 @@ impl<'a> Reader<'a, '_> {
             self.trouble.get_or_insert(UnpackError::Limit(Limit::EntityBytes));
         }
         let (mut current, mut replaced) = (Vec::new(), Vec::new());
+        let mut known = HashSet::new();
         for item in list.iter().take(MAX_STREAMS) {
             let Value::Ref(number) = item else { continue };
-            let mut versions: Vec<usize> = store.versions(*number).collect();
-            self.budget.charge_work(versions.len() as u64)?;
-            current.extend(versions.pop());
-            replaced.extend(versions);
+            self.budget.charge_work(VERSION)?;
+            // A stream that is drawn twice, such as one that only restores the state, counts twice; what
+            // it replaced does not.
+            current.extend(store.place(*number));
+            if !known.insert(*number) {
+                continue;
+            }
+            for place in store.versions(*number).filter(|own| current.last() != Some(own)) {
+                self.budget.charge_work(VERSION)?;
+                self.budget.charge_bytes(VERSION_BYTES)?;
+                replaced.push(place);
+            }
         }
         Ok((current, replaced))
     }

@@ -110,7 +110,8 @@ impl Store {
 
     /// Where the latest version of an object is.
     pub(crate) fn place(&self, number: u32) -> Option<usize> {
-        self.versions(number).last()
+        let last = self.index.partition_point(|&(own, _)| own <= number).checked_sub(1)?;
+        self.index.get(last).filter(|&&(own, _)| own == number).map(|&(_, place)| place)
     }
 
     /// Where all versions of an object are, oldest first.

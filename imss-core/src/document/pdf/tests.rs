@@ -480,6 +480,82 @@ fn bombs_end_at_a_limit() {
     }
 }
 
+/// What is reported of `content`, what is said to be left out, and how much was charged.
+fn account(content: &str, limits: &Limits) -> (Vec<Piece>, Vec<&'static str>, u64) {
+    let content = bytes::Bytes::from(content.to_owned());
+    let detected = filetype::detect(&content);
+    let passwords = Passwords::none();
+    let source =
+        Source { content: &content, detected: &detected, names: &[], passwords: &passwords };
+    let (mut pieces, mut budget) = (Vec::new(), Budget::new(limits));
+    let before = budget.bytes_left();
+    let _ = Pdf.extract(&source, &[], &mut budget, &mut |piece| pieces.push(piece));
+    let charged = before - budget.bytes_left();
+    (pieces, budget.take_left_out(), charged)
+}
+
+#[test]
+fn one_value_of_many_properties_is_bounded() {
+    let keys = |count: usize| {
+        (0..count).fold(String::new(), |mut all, number| {
+            write!(all, "/K{number} 3 0 R").unwrap();
+            all
+        })
+    };
+    let value = "A".repeat(65_000);
+    let cut = ["properties and links past 16 MiB"];
+    let cases: [(&str, usize, &[&str]); 2] = [("some", 200, &[]), ("many", 9_900, &cut)];
+    for (name, count, expected) in cases {
+        let content = format!(
+            "%PDF-1.5\n3 0 obj({value})endobj\n4 0 obj<<{}>>endobj\ntrailer<</Info 4 0 R>>\n",
+            keys(count)
+        );
+        let (pieces, left_out, charged) = account(&content, &Limits::default());
+        let octets: usize = pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Property { name, value } => name.len() + value.len(),
+                _ => 0,
+            })
+            .sum();
+        assert!((65_000 * 200..=16 << 20).contains(&octets), "{name}: {octets}");
+        assert_eq!(left_out, expected, "{name}");
+        assert!(charged >= octets as u64, "{name}: {charged}");
+        let tight = Limits { max_total_bytes: 1 << 20, ..Limits::default() };
+        let result = read_with(content, &tight, &[]).result;
+        assert_eq!(result, Err(UnpackError::Limit(Limit::TotalBytes)), "{name}");
+    }
+}
+
+#[test]
+fn versions_of_a_stream_are_read_once() {
+    let content = |versions: usize, references: usize| {
+        let page = "%PDF-1.5\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]>>endobj";
+        let all = "4 0 R ".repeat(references);
+        let streams = "4 0 obj<<>>stream\n \nendstream endobj\n".repeat(versions);
+        format!(
+            "{page} 3 0 obj<</Type/Page/Contents[{all}]>>endobj\n{streams}trailer<</Root 1 0 R>>"
+        )
+    };
+    // Each version is remembered once, and each reference is drawn.
+    let replaced = 2_999 * 16;
+    let (once, often) = (content(3_000, 1), content(3_000, 300));
+    let (_, _, first) = account(&once, &Limits::default());
+    let (_, _, second) = account(&often, &Limits::default());
+    assert!(first >= replaced, "{first}");
+    assert!(second < first + 300 * 16, "{first} {second}");
+    let tight = Limits { max_total_bytes: replaced - 1, ..Limits::default() };
+    let result = read_with(once, &tight, &[]).result;
+    assert_eq!(result, Err(UnpackError::Limit(Limit::TotalBytes)));
+    let large = content(1, 2_000).replace("\n \n", &format!("\n{}\n", " ".repeat(40_000)));
+    let result = read_with(large, &Limits { max_total_bytes: 1 << 20, ..Limits::default() }, &[]);
+    assert_eq!(
+        result.result,
+        Err(UnpackError::Limit(Limit::TotalBytes)),
+        "one stream, drawn often"
+    );
+}
+
 #[test]
 fn damaged_files_do_no_harm() {
     let whole = file(

@@ -1,14 +1,22 @@
 //! The structures of a `.lnk` file (MS-SHLLINK §2).
 //!
-//! In: octets. Out: a [`Link`]. Sizes are believed only within the file.
+//! In: octets. Out: a [`Link`]. Sizes are believed only within the file; each block and its octets are
+//! charged as work.
+
+use std::collections::HashSet;
 
 use super::super::codepage::{self, WESTERN};
 use crate::archive::le::{len16_at, u16_at, u32_at};
+use crate::limits::{Budget, Limit};
 
 const HEADER: usize = 0x4c;
 /// Folders of one path that are read. Nothing can lie behind more: a path of Windows has at most
 /// 32,767 letters, and Explorer makes folders only to a depth of some hundred.
 const MAX_ITEMS: usize = 1000;
+/// Targets of one kind of block, and icons. Windows heeds one each; it must be among them.
+const MAX_NAMED: usize = 10_000;
+/// Steps of one block besides its octets.
+const BLOCK: u64 = 50;
 
 /// What a shortcut says.
 #[derive(Debug, Default)]
@@ -20,26 +28,23 @@ pub(super) struct Link {
     pub(super) description: String,
     pub(super) icons: Vec<String>,
     pub(super) machine: String,
-    /// Where the last block ends; `None` if a block is cut.
+    /// Where the last block ends; `None` if a block is cut, or not reached.
     pub(super) end: Option<usize>,
+    /// The bound that ended the reading.
+    pub(super) limit: Option<Limit>,
 }
 
 impl Link {
     /// Reads what fits.
-    pub(super) fn read(octets: &[u8]) -> Self {
+    pub(super) fn read(octets: &[u8], budget: &mut Budget<'_>) -> Self {
         let mut link = Self::default();
-        link.end = link.sections(octets);
-        link.targets.retain(|target| !target.is_empty());
-        let mut seen: Vec<String> = Vec::new();
-        link.targets.retain(|target| {
-            let is_new = !seen.contains(target);
-            seen.push(target.clone());
-            is_new
-        });
+        link.end = link.sections(octets, budget);
+        let mut seen: HashSet<String> = HashSet::new();
+        link.targets.retain(|target| !target.is_empty() && seen.insert(target.clone()));
         link
     }
 
-    fn sections(&mut self, octets: &[u8]) -> Option<usize> {
+    fn sections(&mut self, octets: &[u8], budget: &mut Budget<'_>) -> Option<usize> {
         let flags = u32_at(octets, 20)?;
         let has = |bit: u32| flags >> bit & 1 == 1;
         let mut at = HEADER;
@@ -53,7 +58,9 @@ impl Link {
         if has(1) {
             let size = crate::archive::le::length(u32_at(octets, at)?.into());
             let end = at.checked_add(size.max(4))?;
-            self.targets.push(info(octets.get(at..end)?).unwrap_or_default());
+            let block = octets.get(at..end)?;
+            self.charge(block, budget)?;
+            self.targets.push(info(block).unwrap_or_default());
             at = end;
         }
         self.targets.push(list);
@@ -73,11 +80,31 @@ impl Link {
         self.targets.push(relative);
         self.icons.push(icon);
         (self.description, self.directory, self.arguments) = (description, directory, arguments);
-        self.blocks(octets, at)
+        let (mut environment, mut others) = (Vec::new(), Vec::new());
+        let end = self.blocks(octets, at, [&mut environment, &mut others], budget);
+        // The environment's path wins over the others, and of several the last one.
+        environment.reverse();
+        environment.append(&mut self.targets);
+        environment.append(&mut others);
+        self.targets = environment;
+        end
+    }
+
+    /// Charges a block; `None` if it may not be read.
+    fn charge(&mut self, block: &[u8], budget: &mut Budget<'_>) -> Option<()> {
+        let steps = BLOCK.saturating_add(u64::try_from(block.len()).unwrap_or(u64::MAX));
+        self.limit = budget.charge_work(steps).err();
+        self.limit.is_none().then_some(())
     }
 
     /// Extra data (MS-SHLLINK §2.5), to the block that ends it.
-    fn blocks(&mut self, octets: &[u8], mut at: usize) -> Option<usize> {
+    fn blocks(
+        &mut self,
+        octets: &[u8],
+        mut at: usize,
+        [environment, others]: [&mut Vec<String>; 2],
+        budget: &mut Budget<'_>,
+    ) -> Option<usize> {
         loop {
             if at == octets.len() {
                 // The terminal block is often left out.
@@ -89,24 +116,36 @@ impl Link {
             }
             let end = at.checked_add(size)?;
             let block = octets.get(at..end)?;
+            self.charge(block, budget)?;
             let wide = || path(block.get(268..).unwrap_or_default(), 2);
             let narrow = || path(block.get(8..268.min(block.len())).unwrap_or_default(), 1);
             let both = || Some(wide()).filter(|text| !text.is_empty()).unwrap_or_else(narrow);
             match u32_at(block, 4) {
-                // The environment's path wins over the others.
-                Some(0xa000_0001) => self.targets.insert(0, both()),
-                Some(0xa000_0007) => self.icons.push(both()),
+                Some(0xa000_0001) => keep(environment, both(), budget),
+                Some(0xa000_0007) => keep(&mut self.icons, both(), budget),
                 Some(0xa000_0003) => {
                     self.machine = path(block.get(16..32).unwrap_or_default(), 1);
                 }
                 Some(0xa000_000c) => {
-                    self.targets.push(items(block.get(8..).unwrap_or_default()));
+                    keep(others, items(block.get(8..).unwrap_or_default()), budget);
                 }
                 _ => {}
             }
             at = end;
         }
     }
+}
+
+/// Adds a name, if there is one. Past the bound it takes the place of the one before: the last one wins.
+fn keep(names: &mut Vec<String>, name: String, budget: &mut Budget<'_>) {
+    if name.is_empty() {
+        return;
+    }
+    if names.len() >= MAX_NAMED {
+        budget.left_out("targets and icons of a shortcut past 10,000");
+        names.pop();
+    }
+    names.push(name);
 }
 
 /// Text up to its NUL, `width` octets a letter.

@@ -9,6 +9,7 @@ mod text;
 use bytes::Bytes;
 
 use super::rtf::field::is_remote;
+use super::sink::Sink;
 use super::{Active, ActiveKind, Extractor, Link, LinkKind, Piece, TextKind};
 use crate::anomaly::AnomalyKind;
 use crate::archive::{Member, Source, UnpackError};
@@ -44,7 +45,7 @@ impl Extractor for Lnk {
         out: &mut dyn FnMut(Piece),
     ) -> Result<(), UnpackError> {
         budget.charge_work(source.content.len().min(1 << 20) as u64)?;
-        let link = link::Link::read(source.content);
+        let link = link::Link::read(source.content, budget);
         let target = link.targets.first().cloned().unwrap_or_default();
         let command = format!("{target} {}", link.arguments);
         if !command.trim().is_empty() {
@@ -56,22 +57,9 @@ impl Extractor for Lnk {
             let detail = "arguments behind white space";
             out(Piece::Active(Active::new(ActiveKind::Obfuscation, detail)));
         }
-        for target in &link.targets {
-            property("target", target, out);
-        }
-        for target in link.targets.iter().filter(|target| is_remote(target)) {
-            out(Piece::Link(to(LinkKind::Click, target)));
-        }
-        property("arguments", &link.arguments, out);
-        property("working-directory", &link.directory, out);
-        property("description", &link.description, out);
-        property("machine", &link.machine, out);
-        for icon in &link.icons {
-            property("icon", icon, out);
-            load(icon, out);
-        }
-        if !link.description.is_empty() {
-            out(Piece::Text { kind: TextKind::Shown, text: link.description });
+        named(&link, budget, out)?;
+        if let Some(limit) = link.limit {
+            return Err(UnpackError::Limit(limit));
         }
         let Some(end) = link.end else {
             let offset = source.content.len() as u64;
@@ -82,6 +70,34 @@ impl Extractor for Lnk {
         };
         appended(source.content, end, budget, out)
     }
+}
+
+/// What a shortcut names: targets, icons and the rest.
+fn named(
+    link: &link::Link,
+    budget: &mut Budget<'_>,
+    out: &mut dyn FnMut(Piece),
+) -> Result<(), UnpackError> {
+    let mut sink = Sink::new(budget, out);
+    for target in &link.targets {
+        sink.property("target", target);
+    }
+    for target in link.targets.iter().filter(|target| is_remote(target)) {
+        sink.link(LinkKind::Click, target, "");
+    }
+    sink.property("arguments", &link.arguments);
+    sink.property("working-directory", &link.directory);
+    sink.property("description", &link.description);
+    sink.property("machine", &link.machine);
+    for icon in &link.icons {
+        sink.property("icon", icon);
+        if is_remote(icon) {
+            sink.link(LinkKind::Load, icon, "");
+            sink.active(ActiveKind::RemoteContent, icon);
+        }
+    }
+    sink.text(TextKind::Shown, &link.description);
+    sink.finish()
 }
 
 /// What lies behind the last block: a file that the command cuts out.
@@ -105,12 +121,6 @@ fn appended(
     let (names, claimed_size) = (vec!["appended".to_owned()], rest.len() as u64);
     out(Piece::Embedded(Member { names, claimed_size, content: rest, missing: None }));
     Ok(())
-}
-
-fn property(name: &str, value: &str, out: &mut dyn FnMut(Piece)) {
-    if !value.is_empty() {
-        out(Piece::Property { name: name.to_owned(), value: value.to_owned() });
-    }
 }
 
 fn to(kind: LinkKind, target: &str) -> Link {

@@ -140,3 +140,58 @@ fn text_shortcuts() {
     }
     assert!(read(b"URL=file://h/x.exe").pieces.is_empty(), "a note about one");
 }
+
+/// A shortcut of `count` blocks that name a target of eight letters each.
+fn many_targets(count: usize) -> Vec<u8> {
+    let mut octets = [MAGIC, &(1_u32 << 7).to_le_bytes()].concat();
+    octets.resize(0x4c, 0);
+    for number in 0..count {
+        octets.extend(16_u32.to_le_bytes());
+        octets.extend(0xa000_0001_u32.to_le_bytes());
+        octets.extend(format!("{number:08}").as_bytes());
+    }
+    octets.extend([0; 4]);
+    octets
+}
+
+#[test]
+fn many_blocks_end_at_a_bound() {
+    use crate::limits::{Limit, Limits, StopFlag};
+    type LeftOut = Result<&'static [&'static str], Limit>;
+    const CUT: &str = "targets and icons of a shortcut past 10,000";
+    let cases: [(&str, usize, u64, bool, LeftOut); 4] = [
+        ("few", 9_000, 1 << 20, false, Ok(&[])),
+        ("more than a shortcut names", 20_000, 1 << 21, false, Ok(&[CUT])),
+        ("more than may be done", 9_000, 1 << 19, false, Err(Limit::Work)),
+        ("time is up", 9_000, 1 << 20, true, Err(Limit::Time)),
+    ];
+    for (name, count, max_work, is_stopped, expected) in cases {
+        let limits = Limits { max_work, ..Limits::default() };
+        let stop = StopFlag::new();
+        if is_stopped {
+            stop.stop();
+        }
+        let mut budget = Budget::with_stop(&limits, stop);
+        let link = link::Link::read(&many_targets(count), &mut budget);
+        let left_out = budget.take_left_out();
+        let found = link.limit.map_or(Ok(left_out.as_slice()), Err);
+        assert_eq!(found, expected, "{name}");
+        assert_eq!(link.end.is_none(), expected.is_err(), "{name}");
+        if expected.is_ok() {
+            assert_eq!(link.targets.len(), count.min(10_000), "{name}");
+            assert_eq!(link.targets[0], format!("{:08}", count - 1), "the last wins: {name}");
+        }
+    }
+    let found = read(&many_targets(20_000));
+    assert_eq!(found.result, Ok(()));
+    assert!(found.pieces.len() < 10_010, "{}", found.pieces.len());
+    let limits = Limits { max_work: 1 << 21, ..Limits::default() };
+    let mut budget = Budget::new(&limits);
+    let content = bytes::Bytes::from(many_targets(100_000));
+    let detected = crate::filetype::detect(&content);
+    let passwords = crate::archive::Passwords::none();
+    let source =
+        Source { content: &content, detected: &detected, names: &[], passwords: &passwords };
+    let result = Lnk.extract(&source, &[], &mut budget, &mut |_| {});
+    assert_eq!(result, Err(UnpackError::Limit(Limit::Work)));
+}

@@ -1,9 +1,11 @@
-//! Who guesses passwords: addresses and networks from which more logins failed than were right.
+//! Who guesses passwords, and who is known: addresses and networks from which more logins failed than were
+//! right, and addresses from which one was right lately.
 //!
-//! In: what came of logins. Out: whether an address guesses. A failure is a point, a right login takes
+//! In: what came of logins. Out: the [`Standing`] of an address. A failure is a point, a right login takes
 //! one back, and so does every minute: somebody's typing mistake at a webmail host, from which all others
 //! log in rightly, makes it no guesser, and whoever has stopped guessing is none after a while. What is
-//! remembered is bounded; who was heard of longest ago is forgotten first.
+//! remembered is bounded; who was heard of longest ago is forgotten first. Only a right login makes an
+//! address known, so guesses from many addresses push nobody out of that table.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -21,7 +23,9 @@ const NETWORK_POINTS: u16 = 12;
 const MOST_POINTS: u16 = 60;
 /// After so many seconds a point is forgiven.
 pub(super) const FORGIVEN_AFTER_SECS: u64 = 60;
-/// Addresses, and as many networks, that are remembered.
+/// So long is an address known after a right login: a webmail host is, after a quiet night.
+pub(super) const KNOWN_FOR_SECS: u64 = 12 * 3_600;
+/// Addresses, as many networks, and as many known addresses that are remembered.
 const REMEMBERED: usize = 20_000;
 
 /// The table. See the module.
@@ -35,6 +39,19 @@ pub(super) struct Guessers {
 struct Known {
     clients: Tracker<Points>,
     networks: Tracker<Points>,
+    /// The second of the last right login.
+    right: Tracker<u64>,
+}
+
+/// What an address is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// A login from there was right lately.
+    Known,
+    /// None was, or nothing was heard of it.
+    Stranger,
+    /// It guesses, or its network does.
+    Guesser,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,7 +63,11 @@ struct Points {
 
 impl Guessers {
     pub(super) fn new() -> Self {
-        let known = Known { clients: Tracker::new(REMEMBERED), networks: Tracker::new(REMEMBERED) };
+        let known = Known {
+            clients: Tracker::new(REMEMBERED),
+            networks: Tracker::new(REMEMBERED),
+            right: Tracker::new(REMEMBERED),
+        };
         Self { started: Instant::now(), known: Mutex::new(known) }
     }
 
@@ -55,14 +76,17 @@ impl Guessers {
         self.count_at(client, is_right, self.started.elapsed().as_secs());
     }
 
-    /// Whether `client`, or its network, guesses.
-    pub(super) fn has(&self, client: IpAddr) -> bool {
-        self.has_at(client, self.started.elapsed().as_secs())
+    /// What `client` is.
+    pub(super) fn standing(&self, client: IpAddr) -> Standing {
+        self.standing_at(client, self.started.elapsed().as_secs())
     }
 
     pub(super) fn count_at(&self, client: IpAddr, is_right: bool, now_secs: u64) {
         let known = &mut *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (one, all) = keys(client);
+        if is_right {
+            known.right.update(one, |last| *last = now_secs);
+        }
         for (table, key) in [(&mut known.clients, one), (&mut known.networks, all)] {
             // Most logins are right, and from nobody who is remembered.
             if is_right && table.get(key).is_none() {
@@ -77,14 +101,21 @@ impl Guessers {
         }
     }
 
-    pub(super) fn has_at(&self, client: IpAddr, now_secs: u64) -> bool {
+    pub(super) fn standing_at(&self, client: IpAddr, now_secs: u64) -> Standing {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (one, all) = keys(client);
         let points = |table: &Tracker<Points>, key| {
             table.get(key).map_or(0, |points: &Points| points.at(now_secs))
         };
-        points(&known.clients, one) >= CLIENT_POINTS
+        if points(&known.clients, one) >= CLIENT_POINTS
             || points(&known.networks, all) >= NETWORK_POINTS
+        {
+            return Standing::Guesser;
+        }
+        match known.right.get(one) {
+            Some(last) if now_secs.saturating_sub(*last) < KNOWN_FOR_SECS => Standing::Known,
+            _ => Standing::Stranger,
+        }
     }
 }
 
@@ -122,22 +153,38 @@ mod tests {
     fn who_guesses() {
         let (host, many) = ("192.0.2.1", "-".repeat(500));
         let cases = [
-            ("nobody heard of", vec![], host, 0, false),
-            ("a mistake or two", vec![(host, "--")], host, 0, false),
-            ("more", vec![(host, "---")], host, 0, true),
-            ("mapped", vec![("::ffff:192.0.2.1", "---")], host, 0, true),
-            ("forgiven in time", vec![(host, "---")], host, FORGIVEN_AFTER_SECS, false),
-            ("not in a moment", vec![(host, "----------")], host, FORGIVEN_AFTER_SECS, true),
-            ("never longer than an hour", vec![(host, &many)], host, 3_600, false),
-            ("a webmail host", vec![(host, "-++-+-+++-+++-++++")], host, 0, false),
-            ("rights are not saved up", vec![(host, "++++++++---")], host, 0, true),
-            ("somebody else", vec![("192.0.2.2", "---")], host, 0, false),
-            ("a neighbour in a network of guessers", network(), "192.0.2.99", 0, true),
-            ("and outside of it", network(), "192.0.3.99", 0, false),
-            ("an IPv6 customer", vec![("2001:db8::1", "---")], "2001:db8::2", 0, true),
+            ("nobody heard of", vec![], host, 0, Standing::Stranger),
+            ("a mistake or two", vec![(host, "--")], host, 0, Standing::Stranger),
+            ("more", vec![(host, "---")], host, 0, Standing::Guesser),
+            ("mapped", vec![("::ffff:192.0.2.1", "---")], host, 0, Standing::Guesser),
+            (
+                "forgiven in time",
+                vec![(host, "---")],
+                host,
+                FORGIVEN_AFTER_SECS,
+                Standing::Stranger,
+            ),
+            (
+                "not in a moment",
+                vec![(host, "----------")],
+                host,
+                FORGIVEN_AFTER_SECS,
+                Standing::Guesser,
+            ),
+            ("never longer than an hour", vec![(host, &many)], host, 3_600, Standing::Stranger),
+            ("a webmail host", vec![(host, "-++-+-+++-+++-++++")], host, 0, Standing::Known),
+            ("and its neighbour", vec![(host, "+")], "192.0.2.2", 0, Standing::Stranger),
+            ("a night later", vec![(host, "+")], host, KNOWN_FOR_SECS - 1, Standing::Known),
+            ("and later", vec![(host, "+")], host, KNOWN_FOR_SECS, Standing::Stranger),
+            ("a mistake after that", vec![(host, "+--")], host, 0, Standing::Known),
+            ("rights are not saved up", vec![(host, "++++++++---")], host, 0, Standing::Guesser),
+            ("somebody else", vec![("192.0.2.2", "---")], host, 0, Standing::Stranger),
+            ("a neighbour in a network of guessers", network(), "192.0.2.99", 0, Standing::Guesser),
+            ("and outside of it", network(), "192.0.3.99", 0, Standing::Stranger),
+            ("an IPv6 customer", vec![("2001:db8::1", "---")], "2001:db8::2", 0, Standing::Guesser),
         ];
         for (name, logins, client, later, expected) in cases {
-            assert_eq!(after(&logins).has_at(ip(client), later), expected, "{name}");
+            assert_eq!(after(&logins).standing_at(ip(client), later), expected, "{name}");
         }
     }
 

@@ -7,7 +7,7 @@ use imss_core::envelope::{ReversePath, Syntax};
 use super::exchange::{Claim, Context, Exchange, Turn};
 use super::guessers::CLIENT_POINTS;
 use super::users::{
-    COMPARED_AT_ONCE, QUEUED, QUEUED_PER_CLIENT, QUEUED_PER_GUESSER, User, UserFiles, Users,
+    COMPARED_AT_ONCE, QUEUED, QUEUED_OF_STRANGERS, QUEUED_PER_STRANGER, User, UserFiles, Users,
 };
 use super::verifier::{SealKey, Verifier};
 use super::*;
@@ -249,22 +249,29 @@ async fn who_guesses_does_not_keep_others_waiting() {
         }
         panic!("{} wait, not {count}", users.queue.total());
     };
-    // Of one address that guesses few wait, of one that is not known to more: it may be a webmail host.
+    // Of one address that guesses or that nobody knows few wait.
     let guesser = IpAddr::from([198, 51, 100, 1]);
     for _ in 0..CLIENT_POINTS {
         let wrong = Claim::Wrong { name: "user".to_owned() };
         assert_eq!(users.verify(wrong, guesser).await, LoginAnswer::Wrong);
     }
-    let mut guesses: Vec<_> = (0..QUEUED_PER_GUESSER).map(|_| guess(guesser)).collect();
-    waiting(QUEUED_PER_GUESSER).await;
-    assert_eq!(at_once(guesser).await, LoginAnswer::Unknown, "who guesses has few turns");
-    guesses.extend((0..QUEUED_PER_CLIENT).map(|_| guess(CLIENT)));
-    let taken_by_both = QUEUED_PER_GUESSER + QUEUED_PER_CLIENT;
-    waiting(taken_by_both).await;
-    assert_eq!(at_once(CLIENT).await, LoginAnswer::Unknown, "one client has its turns");
-    guesses.extend((taken_by_both..QUEUED).map(|number| guess(client_of(number))));
+    let mut guesses = Vec::new();
+    for client in [guesser, IpAddr::from([203, 0, 113, 1])] {
+        guesses.extend((0..QUEUED_PER_STRANGER).map(|_| guess(client)));
+        waiting(guesses.len()).await;
+        assert_eq!(at_once(client).await, LoginAnswer::Unknown, "who is not known has few turns");
+    }
+    // All strangers together have half of the turns.
+    guesses.extend((guesses.len()..QUEUED_OF_STRANGERS).map(|number| guess(client_of(number))));
+    waiting(QUEUED_OF_STRANGERS).await;
+    let other = IpAddr::from([192, 0, 3, 9]);
+    assert_eq!(at_once(other).await, LoginAnswer::Unknown, "strangers have their turns");
+    // The rest is for whom a login was right, such as a webmail host. Its neighbours are strangers.
+    guesses.extend((guesses.len()..QUEUED).map(|_| guess(CLIENT)));
     waiting(QUEUED).await;
-    let other = IpAddr::from([192, 0, 2, 9]);
+    assert_eq!(at_once(CLIENT).await, LoginAnswer::Unknown, "one client has its turns");
+    let known = Claim::Proven { name: "user".to_owned() };
+    assert_eq!(users.verify(known, other).await, LoginAnswer::Right("user".to_owned()));
     assert_eq!(at_once(other).await, LoginAnswer::Unknown, "all turns are taken");
     let known = users.verify(claim("pencil"), CLIENT).await;
     assert_eq!(known, LoginAnswer::Right("user".to_owned()), "who was right waits for nobody");

@@ -19,25 +19,26 @@ use imss_core::envelope::ReversePath;
 use tokio::sync::Semaphore;
 
 use super::exchange::Claim;
-use super::guessers::Guessers;
+use super::guessers::{Guessers, Standing};
 use super::verifier::{self, CryptoError, Key, SealKey, Sealed, Verifier};
 use super::{LoginAnswer, Password};
 use crate::inbound::settings::SessionLimits;
-use crate::inbound::slots::Slots;
+use crate::inbound::slots::{Slot, Slots};
 
 /// Octets of a file of users.
 const MAX_FILE_BYTES: u64 = 64 << 20;
 /// Passwords that are compared at once: each takes a processor for some hundredths of a second.
 pub(super) const COMPARED_AT_ONCE: usize = 4;
-/// Passwords that are compared or wait for it, in all and for one client. One more is not looked at and
-/// gets 454. A webmail host logs many users in at once when this process is young and remembers nobody;
-/// nobody may have all turns.
+/// Passwords that are compared or wait for it, in all, and for one client from which a login was right
+/// lately: a webmail host logs many users in at once. One more is not looked at and gets 454.
 pub(super) const QUEUED: usize = 128;
-pub(super) const QUEUED_PER_CLIENT: usize = 64;
+const QUEUED_PER_CLIENT: usize = 64;
 const QUEUED_PER_NETWORK: usize = 96;
-/// The same where logins fail: who guesses from one address or one network cannot make the others wait.
-pub(super) const QUEUED_PER_GUESSER: usize = 8;
-const QUEUED_PER_GUESSERS_NETWORK: usize = 32;
+/// The same for strangers and for those who guess: half of all turns together, so that they make nobody wait
+/// who is known, and few for one of them.
+pub(super) const QUEUED_OF_STRANGERS: usize = QUEUED / 2;
+pub(super) const QUEUED_PER_STRANGER: usize = 8;
+const QUEUED_PER_STRANGERS_NETWORK: usize = 32;
 
 /// One user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,6 +231,8 @@ pub struct Users {
     pub(super) places: Arc<Semaphore>,
     /// Who is compared or waits for it.
     pub(super) queue: Arc<Slots>,
+    /// Who of them is not known.
+    strangers: Arc<Slots>,
     guessers: Guessers,
 }
 
@@ -252,8 +255,8 @@ impl Users {
         let current = ArcSwap::from_pointee(Table::load(&files)?);
         let secret = verifier::random_key()?;
         let places = Arc::new(Semaphore::new(COMPARED_AT_ONCE));
-        let (queue, guessers) = (Arc::default(), Guessers::new());
-        Ok(Self { files, current, secret, places, queue, guessers })
+        let (queue, strangers, guessers) = (Arc::default(), Arc::default(), Guessers::new());
+        Ok(Self { files, current, secret, places, queue, strangers, guessers })
     }
 
     /// Reads the files again.
@@ -279,10 +282,7 @@ impl Users {
         if self.was_right(&name, &password) {
             return self.counted(client, LoginAnswer::Right(name));
         }
-        let limits = queue_limits(self.guessers.has(client));
-        let Ok(turn) = self.queue.take(client, false, &limits) else {
-            return LoginAnswer::Unknown;
-        };
+        let Some(turn) = self.turn(client) else { return LoginAnswer::Unknown };
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return LoginAnswer::Unknown;
         };
@@ -296,6 +296,18 @@ impl Users {
             this.counted(client, answer)
         });
         compared.await.unwrap_or(LoginAnswer::Unknown)
+    }
+
+    /// A turn to be compared, if there is one for `client`. Its first right login opens the rest to it.
+    fn turn(&self, client: IpAddr) -> Option<Turn> {
+        let stranger = match self.guessers.standing(client) {
+            Standing::Known => None,
+            Standing::Stranger | Standing::Guesser => {
+                Some(self.strangers.take(client, false, &limits_of_strangers()).ok()?)
+            }
+        };
+        let any = self.queue.take(client, false, &limits_of_all()).ok()?;
+        Some(Turn { _any: any, _stranger: stranger })
     }
 
     fn counted(&self, client: IpAddr, answer: LoginAnswer) -> LoginAnswer {
@@ -369,17 +381,26 @@ impl Table {
     }
 }
 
-fn queue_limits(is_guesser: bool) -> SessionLimits {
-    let (connections_per_client, connections_per_network) = if is_guesser {
-        (QUEUED_PER_GUESSER, QUEUED_PER_GUESSERS_NETWORK)
-    } else {
-        (QUEUED_PER_CLIENT, QUEUED_PER_NETWORK)
-    };
+/// What somebody takes who is compared or waits for it; dropping it makes room.
+struct Turn {
+    _any: Slot,
+    _stranger: Option<Slot>,
+}
+
+fn limits_of_all() -> SessionLimits {
+    limits(QUEUED, QUEUED_PER_CLIENT, QUEUED_PER_NETWORK)
+}
+
+fn limits_of_strangers() -> SessionLimits {
+    limits(QUEUED_OF_STRANGERS, QUEUED_PER_STRANGER, QUEUED_PER_STRANGERS_NETWORK)
+}
+
+fn limits(all: usize, per_client: usize, per_network: usize) -> SessionLimits {
     SessionLimits {
         // The last tenth is for trusted clients, which there are none of here.
-        connections: QUEUED.saturating_mul(10) / 9,
-        connections_per_client,
-        connections_per_network,
+        connections: all.saturating_mul(10) / 9,
+        connections_per_client: per_client,
+        connections_per_network: per_network,
         ..SessionLimits::default()
     }
 }
