@@ -25,7 +25,10 @@ fn pem(name: &str) -> std::path::PathBuf {
     };
     if !path.exists() {
         let pair = rcgen::KeyPair::generate_for(algorithm).unwrap();
-        std::fs::write(&path, pair.serialize_pem()).unwrap();
+        // Whoever else makes it at the same time must not read half of it.
+        let aside = tempfile::NamedTempFile::new_in(&folder).unwrap();
+        std::fs::write(aside.path(), pair.serialize_pem()).unwrap();
+        aside.persist(&path).unwrap();
     }
     path
 }
