@@ -19,7 +19,7 @@ use crate::finding::{Gap, GapReason};
 use crate::ids::EntityId;
 use crate::limits::{Budget, Limit};
 use crate::message::{
-    Disposition, Message, Part, PartKind, TransferEncoding, encoded_word, transfer,
+    Disposition, Message, Part, PartKind, TransferEncoding, encoded_word, transfer, uuencode,
 };
 
 /// Bodies and header sections that are searched for passwords.
@@ -201,7 +201,7 @@ impl Extraction<'_> {
             found.declared = Some(part.media_type().to_owned());
         }
         if part.encoding() == TransferEncoding::Uuencode {
-            let file = transfer::Uuencoded::all(&body).next();
+            let file = uuencode::Uuencoded::all(&body).next();
             found.names.extend(file.map(|file| encoded_word::decode_value(&file.name)));
         }
         let content = found.content.clone();

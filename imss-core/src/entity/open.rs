@@ -16,7 +16,7 @@ use crate::finding::GapReason;
 use crate::ids::EntityId;
 use crate::limits::Limit;
 use crate::message::encoded_word;
-use crate::message::transfer::Uuencoded;
+use crate::message::uuencode::Uuencoded;
 use crate::protection::Protection;
 
 /// Disks, mailboxes and databases that nothing here opens: that something else is found in them (an

@@ -16,6 +16,7 @@ pub(crate) mod parameters;
 mod part;
 mod structure;
 pub(crate) mod transfer;
+pub(crate) mod uuencode;
 
 use std::ops::Range;
 
